@@ -1,0 +1,69 @@
+"""An endpoint is claimed before it is bound: ZeroMQ would silently take a live ipc path from its owner.
+
+The claim is an flock on a file beside the socket, which the kernel gives up when its holder dies. Only then is the
+path looked at: a socket is a dead collector's and may go, anything else is somebody's file and stays.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+from typing import Final
+
+import zmq
+
+from logbus.bus import Endpoint, private_directory
+from logbus.collectors.lock import take_lock
+from logbus.errors import EndpointError, OwnedError
+
+#: File descriptors wanted: an ipc listener out of them aborts the process (202 raw connects at 128).
+DESCRIPTORS: Final = 4096
+#: Descriptors with which a collector does not start.
+MIN_DESCRIPTORS: Final = 256
+
+
+class Claim:
+    """The right to bind an endpoint, held until :meth:`release`. Raises OwnedError when another collector has it."""
+
+    def __init__(self, endpoint: Endpoint, *, name: str) -> None:
+        self.endpoint = endpoint
+        private_directory(endpoint.lock.parent)
+        try:
+            self._fd = take_lock(endpoint.lock, what=f"endpoint {endpoint.url}", name=name)
+        except OwnedError:
+            raise
+        except OSError as error:
+            raise EndpointError(endpoint.url, f"{endpoint.lock} can't be locked: {error.strerror}") from error
+
+    def bind(self, socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:
+        """Binds a socket to an endpoint that this claim covers. Raises EndpointError, OwnedError."""
+        if endpoint.path is not None:
+            try:
+                info = endpoint.path.lstat()
+            except FileNotFoundError:
+                pass
+            else:
+                if not stat.S_ISSOCK(info.st_mode):
+                    raise EndpointError(endpoint.url, "there is a file that is not a socket, and it stays")
+        try:
+            socket.bind(endpoint.url)
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EADDRINUSE:
+                raise OwnedError(f"endpoint {endpoint.url}", name=None, pid=None) from error
+            raise EndpointError(endpoint.url, f"can't be bound: {error.strerror}") from error
+
+    def release(self) -> None:
+        """Gives the endpoint up; the sockets are closed by then."""
+        os.close(self._fd)
+
+
+def raise_descriptor_limit() -> None:
+    """Raises the soft limit of open files as far as is useful. Raises EndpointError where it is too low to be safe."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if soft < MIN_DESCRIPTORS:
+        raise EndpointError("ipc://", f"the limit of open files is {soft}: at least {MIN_DESCRIPTORS} are needed")

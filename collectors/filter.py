@@ -1,0 +1,60 @@
+"""Which records of a batch a sink takes: by level and by component, decided once per call site.
+
+Level, logger and component belong to the call site, so that a batch of hundreds of records needs a handful of
+decisions, and each of these is remembered. A record that is not taken is counted as ``filtered`` by the route.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from logbus.collectors.decode import Batch, Site
+from logbus.levels import selects_any
+
+#: Decisions remembered per sink, each by level number, logger and component.
+_DECISIONS_KEPT: Final = 4096
+
+
+class SinkFilter:
+    """Takes records of at least ``level``, of ``components`` if there are any, and of no excluded one.
+
+    Components are selectors as in :func:`logbus.levels.selects`; an exclusion wins over an inclusion.
+    """
+
+    def __init__(
+        self, level: int = 0, components: tuple[str, ...] = (), exclude_components: tuple[str, ...] = ()
+    ) -> None:
+        self._level = level
+        self._components = components
+        self._excluded = exclude_components
+        self._takes_all = level <= 0 and not components and not exclude_components
+        self._decisions: dict[tuple[int, str, str], bool] = {}
+
+    def accepted_sites(self, batch: Batch) -> list[bool] | None:
+        """Whether each site of the batch is taken; None when all are."""
+        if self._takes_all:
+            return None
+        taken = [self._takes(site) for site in batch.sites]
+        return None if all(taken) else taken
+
+    def select(self, batch: Batch) -> list[int] | None:
+        """The indices of the records that are taken, in order; None when all are."""
+        taken = self.accepted_sites(batch)
+        if taken is None:
+            return None
+        chosen = [index for index, record in enumerate(batch.records) if taken[record.site]]
+        return None if len(chosen) == len(batch.records) else chosen
+
+    def _takes(self, site: Site) -> bool:
+        key = (site.level_no, site.logger, site.component)
+        taken = self._decisions.get(key)
+        if taken is None:
+            taken = (
+                site.level_no >= self._level
+                and (not self._components or selects_any(self._components, site.logger, site.component))
+                and not selects_any(self._excluded, site.logger, site.component)
+            )
+            if len(self._decisions) >= _DECISIONS_KEPT:
+                self._decisions.clear()
+            self._decisions[key] = taken
+        return taken

@@ -1,0 +1,70 @@
+"""What every format is, and what all formats must do alike: times, level names, and characters that never pass raw.
+
+A record is one line in every format, whatever its texts hold: CWE-117 is a log line that somebody else wrote. And
+a line must look like what it is: a terminal obeys escape sequences, and bidirectional overrides reorder what the
+eye reads. So control and format characters are written as escapes everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+from logbus.collectors.decode import Batch, Record, Site
+
+#: Extra fields with a place of their own: at the top of a JSON line, before the others in a text line.
+PROMOTED: Final = ("request_id", "operation", "proxy_url", "strategy", "source", "user_id")
+#: What stands for a message without text: a line's message is never empty.
+EMPTY_MESSAGE: Final = "(empty)"
+#: Microseconds since the epoch of the first and the last time that a timestamp can show: years 1 to 9999.
+FIRST_US: Final = -62_135_596_800_000_000
+LAST_US: Final = 253_402_300_799_999_999
+
+#: A character that is never written raw: controls (Cc), format characters (Cf: bidirectional marks, overrides and
+#: isolates, zero-width and invisible ones), line and paragraph separators, lone surrogates.
+UNSAFE: Final = re.compile(
+    "[\0-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
+)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Formatter(Protocol):
+    """A format: it turns a batch into lines. Formats are shared by sinks and hold no state between batches."""
+
+    #: What configuration calls it.
+    name: str
+
+    def encode(self, batch: Batch) -> bytes:
+        """The lines of the batch in UTF-8: one for each record, in order, each with its newline at the end."""
+        ...
+
+
+def lines(data: bytes) -> list[bytes]:
+    """What a format has encoded as one element per record, newlines included, for sinks that take a part."""
+    return data.splitlines(keepends=True)
+
+
+def timestamps(records: list[Record]) -> list[str]:
+    """RFC 3339 in UTC with microseconds, for each record; a time beyond the calendar becomes its first or last."""
+    shown: list[str] = []
+    second = LAST_US  # microseconds: where the second begins that ``text`` shows
+    text = ""
+    for record in records:
+        micros = record.time_us - second
+        if not 0 <= micros < 1_000_000:
+            time = min(max(record.time_us, FIRST_US), LAST_US)
+            micros = time % 1_000_000
+            second = time - micros
+            text = (_EPOCH + timedelta(microseconds=second)).isoformat()[:19]
+        # Twice as fast as {micros:06d}: the seventh digit brings the zeros.
+        shown.append(f"{text}.{str(micros + 1_000_000)[1:]}Z")
+    return shown
+
+
+def level_name(site: Site) -> str:
+    """The name of the site's level, never empty."""
+    return site.level_name or f"Level {site.level_no}"

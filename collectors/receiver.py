@@ -1,0 +1,89 @@
+"""From the record socket to decoded, redacted batches: what is wrong with a frame is counted here, by reason.
+
+A frame that is not whole (magic, checksum, size) says nothing that can be trusted, not even whose it is: it is
+counted, and the gap in the sequence tells the rest. One that is whole and can't be decoded is its producer's loss.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import zmq
+
+from logbus.collectors.decode import Batch, decode
+from logbus.collectors.mark import Mark, decode_mark
+from logbus.collectors.redact import Redactor
+from logbus.errors import WireError
+from logbus.wire import BYE, DATA, Header, unpack_frame
+
+#: Frames taken in one turn: what is committed, and handed to the sinks, together.
+TURN_FRAMES: Final = 32
+#: Bytes taken in one turn, about.
+TURN_BYTES: Final = 1024 * 1024
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn of the loop took in, in the order of its arrival: a batch, a mark, or a rejected frame each."""
+
+    arrivals: list[tuple[Header, Batch | Mark | None]]
+
+    def __bool__(self) -> bool:
+        return bool(self.arrivals)
+
+
+class Receiver:
+    """Reads the PULL socket; the socket is bound by the collector."""
+
+    def __init__(self, socket: zmq.Socket[bytes], redactor: Redactor) -> None:
+        self.socket = socket
+        #: Frames refused, by reason.
+        self.bad_frames: Counter[str] = Counter()
+        self._redactor = redactor
+
+    def receive(self) -> Turn:
+        """Takes what waits in the socket, up to a turn's worth. Never waits, never raises on what it reads."""
+        turn = Turn([])
+        size = 0
+        while len(turn.arrivals) < TURN_FRAMES and size < TURN_BYTES:
+            try:
+                frame = self.socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            size += len(frame)
+            if self.socket.get(zmq.RCVMORE):
+                self._skip_parts()
+                continue
+            try:
+                header, payload = unpack_frame(frame)
+            except WireError as error:
+                self.bad_frames[error.reason] += 1
+                continue
+            turn.arrivals.append((header, self._decode(header, payload)))
+        return turn
+
+    def _decode(self, header: Header, payload: memoryview) -> Batch | Mark | None:
+        try:
+            if header.type != DATA:
+                return decode_mark(payload)
+            batch = decode(header, payload)
+            self._redactor.redact(batch)
+            return batch
+        except WireError as error:
+            self.bad_frames[error.reason] += 1
+        except Exception as error:  # a defect of ours on somebody's record: the loop goes on, the record is counted
+            self.bad_frames[f"internal_{type(error).__name__}"] += 1
+        return None
+
+    def _skip_parts(self) -> None:
+        """Reads the rest of a multipart message, which is a protocol error."""
+        self.bad_frames["multipart"] += 1
+        while self.socket.get(zmq.RCVMORE):
+            self.socket.recv(zmq.NOBLOCK)
+
+
+def is_bye(header: Header) -> bool:
+    """Whether a frame is the last one of its producer."""
+    return header.type == BYE

@@ -1,0 +1,307 @@
+"""The roll of workers: from frames, MARKs and counter pages to the rows of the ledger.
+
+Sequence numbers of a producer are contiguous, and its frames come in order. So a frame that starts beyond the next
+number expected proves that what lies between was sent and lost; so does a MARK that says more was sent than came.
+The death of a producer is told by the lock on its counter page, and the page then has the last word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from logbus import folded
+from logbus.collectors.decode import Batch, Source
+from logbus.collectors.ledger import Change, Ledger, WorkerRow
+from logbus.collectors.mark import Mark
+from logbus.counters import SUFFIX, DeadPage, page_is_alive, read_page
+from logbus.errors import PageError
+from logbus.wire import COLLECTOR_LOST, REASONS, REJECTED, WORKER_LOST
+
+#: Seconds since its last MARK in which a worker counts as live.
+LIVE_S: Final = 3.0
+#: Seconds without a frame after which a dead producer has nothing more in our sockets.
+QUIET_S: Final = 0.2
+#: The collector's own row, one for all its lives.
+OWN: Final = b"\xff" * 16
+#: Lost ranges remembered per worker, in case a frame comes late after all.
+_GAPS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Records of a worker that are known to be lost: what a gap record says."""
+
+    worker: str
+    reason: str
+    count: int
+    first_seq: int
+
+
+@dataclass(slots=True)
+class Member:
+    """One worker on the roll: its row, and what need not survive a restart."""
+
+    row: WorkerRow
+    #: Monotonic seconds of the last frame; for a row from an earlier life, of our start.
+    heard: float = field(default_factory=time.monotonic)
+    #: Number of the newest mark request that it has answered.
+    answered: int = 0
+    said_bye: bool = False
+    gaps: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Roll:
+    """Everybody whose records this collector answers for.
+
+    ``pages`` is the directory of the counter pages; ``fresh`` says that the ledger was made anew, so that what a
+    worker sent before is neither lost nor collected as far as anybody knows.
+    """
+
+    def __init__(self, ledger: Ledger, pages: Path, *, fresh: bool) -> None:
+        self._ledger = ledger
+        self._pages = pages
+        self._fresh = fresh
+        self._members: dict[bytes, Member] = {
+            producer: Member(row) for producer, row in ledger.workers.items() if row.state == "live" and producer != OWN
+        }
+
+    def __len__(self) -> int:
+        """Workers that have not gone."""
+        return len(self._members)
+
+    def unanswered(self, request: int, listeners: Iterable[bytes]) -> bool:
+        """Whether a worker that listens, or was heard lately, has not answered a mark request."""
+        now = time.monotonic()
+        waiting = {producer for producer, member in self._members.items() if now - member.heard < LIVE_S}
+        for producer in waiting.union(listeners):
+            member = self._members.get(producer)
+            if member is None:
+                if producer not in self._ledger.workers:
+                    return True  # connected, and not a word yet
+            elif member.answered < request and not member.said_bye:
+                return True
+        return False
+
+    def enter(self, change: Change, batch: Batch) -> list[Loss]:
+        """Enters the records of a batch as collected; takes those out that had been before. Returns new losses."""
+        member = self._member(change, batch.producer, batch.source)
+        row = member.row
+        count = len(batch.records)
+        losses = self._expect(member, batch.first_seq)
+        if batch.first_seq < row.next_seq and count:
+            fresh = self._late(member, batch.first_seq, count)
+            row.duplicated += count - len(fresh)
+            batch.records = [batch.records[at] for at in fresh]
+        else:
+            row.collected += count
+            row.next_seq = batch.first_seq + count
+        change.worker(row)
+        return losses
+
+    def reject(self, change: Change, producer: bytes, first_seq: int, count: int) -> list[Loss]:
+        """Enters the records of a frame that arrived whole and can't be decoded."""
+        member = self._member(change, producer, None)
+        row = member.row
+        losses = self._expect(member, first_seq)
+        if first_seq >= row.next_seq:
+            row.lost[REJECTED] += count
+            row.next_seq = first_seq + count
+            if count:
+                losses.append(Loss(row.worker, REASONS[REJECTED], count, first_seq))
+        change.worker(row)
+        return losses
+
+    def mark(self, change: Change, producer: bytes, mark: Mark, *, bye: bool) -> list[Loss]:
+        """Enters what a producer says of itself."""
+        member = self._member(change, producer, mark.source)
+        row = member.row
+        row.started_us = mark.started_us
+        losses = self._expect(member, mark.sent)
+        row.gate, row.level_version = mark.gate, mark.level_version
+        row.mark(time.time(), emitted=mark.emitted, sent=mark.sent, buffered=mark.buffered, dropped=mark.by_reason())
+        row.state = "live"
+        if not mark.exact:
+            row.exact = False
+        member.answered = max(member.answered, mark.request)
+        member.said_bye = bye
+        change.worker(row)
+        return losses
+
+    def sweep(self, listeners: set[bytes], *, idle: bool) -> list[Loss]:
+        """Closes the rows of workers that have died. ``idle``: nothing waits in the record socket.
+
+        A row is closed once nothing of it can still arrive: when the socket is empty, or when others were heard and
+        it was not for a while.
+        """
+        losses: list[Loss] = []
+        now = time.monotonic()
+        for producer, member in list(self._members.items()):
+            quiet = now - member.heard
+            if quiet < QUIET_S or (not idle and quiet < LIVE_S):
+                continue
+            alive = page_is_alive(self._path(producer))
+            if alive is False:
+                losses += self._close_by_page(producer)
+            elif alive is None and producer not in listeners and (member.said_bye or quiet > LIVE_S):
+                losses += self._close_by_mark(member)
+        losses += self._adopt()
+        return losses
+
+    def _adopt(self) -> list[Loss]:
+        """Takes over the pages of producers that died without being heard here, and the sums of folded ones."""
+        losses: list[Loss] = []
+        with contextlib.suppress(OSError):
+            for path in self._pages.glob(f"*{SUFFIX}"):
+                try:
+                    producer = bytes.fromhex(path.stem)
+                except ValueError:
+                    continue
+                if producer not in self._members and page_is_alive(path) is False:
+                    losses += self._close_by_page(producer)
+        with contextlib.suppress(OSError, PageError):
+            losses += self._adopt_folded()
+        return losses
+
+    def _adopt_folded(self) -> list[Loss]:
+        if not (self._pages / folded.FOLDED).exists():
+            return []
+        with folded.locked(self._pages, wait=True):
+            sums = folded.read_folded(self._pages)
+            if sums is None:
+                return []
+            row = WorkerRow(sums.identity, f"({sums.pages} older)", "", 0, "", 0)
+            lost = sums.emitted - sum(sums.dropped)
+            with self._ledger.transaction() as change:
+                row.lost[WORKER_LOST] = lost
+                row.mark(time.time(), emitted=sums.emitted, sent=0, buffered=0, dropped=sums.by_reason())
+                row.state = "gone"
+                change.worker(row)
+            folded.take_over(self._pages, sums)
+        return [Loss(row.worker, REASONS[WORKER_LOST], lost, 0)] if lost else []
+
+    def _close_by_page(self, producer: bytes) -> list[Loss]:
+        """The last word on a dead producer, from its page."""
+        path = self._path(producer)
+        try:
+            page = read_page(path)
+        except FileNotFoundError:
+            return []
+        except PageError:
+            member = self._members.get(producer)
+            losses = self._close_by_mark(member) if member is not None else []
+            path.rename(path.with_suffix(".unreadable"))
+            return losses
+        if page.alive:
+            return []
+        if producer not in self._members and (row := self._ledger.workers.get(producer)) and row.state != "live":
+            path.unlink(missing_ok=True)  # a crash came between the row and the removal
+            return []
+        losses = self._close(producer, page)
+        path.unlink(missing_ok=True)
+        self._members.pop(producer, None)
+        return losses
+
+    def _close(self, producer: bytes, page: DeadPage) -> list[Loss]:
+        meta = page.meta
+        if page.totals.emitted == 0 and producer not in self._members:
+            return []  # it lived and said nothing: no row
+        with self._ledger.transaction() as change:
+            member = self._member(change, producer, Source(meta.host, meta.pid, meta.worker, meta.app_name))
+            row = member.row
+            row.started_us = meta.started_us
+            dropped = page.totals.by_reason()
+            sent = max(page.totals.sent, row.next_seq)
+            losses = self._expect(member, sent)
+            buffered = page.totals.emitted - sum(dropped) - sent
+            if buffered > 0:
+                row.lost[WORKER_LOST] += buffered
+                losses.append(Loss(row.worker, REASONS[WORKER_LOST], buffered, sent))
+            row.mark(time.time(), emitted=page.totals.emitted, sent=sent, buffered=0, dropped=dropped)
+            row.state = "gone" if page.said_bye else "crashed"
+            change.worker(row)
+        return losses
+
+    def _close_by_mark(self, member: Member) -> list[Loss]:
+        """The last word on a producer whose page can't be had: its last MARK, and the rest is unknown."""
+        row = member.row
+        with self._ledger.transaction() as change:
+            if not member.said_bye:
+                row.exact = False
+            # What was buffered or under way at the last MARK may have come since, in frames that we have counted.
+            known = row.collected + sum(row.dropped) + sum(row.lost)
+            missing = max(0, row.emitted - known - row.unknown)
+            row.unknown += missing
+            sent = row.next_seq + missing
+            emitted = sent + sum(row.dropped) + row.lost[WORKER_LOST]
+            row.mark(time.time(), emitted=emitted, sent=sent, buffered=0, dropped=row.dropped)
+            row.state = "gone" if member.said_bye else "crashed"
+            change.worker(row)
+        self._members.pop(row.producer, None)
+        return []
+
+    def _member(self, change: Change, producer: bytes, source: Source | None) -> Member:
+        member = self._members.get(producer)
+        if member is None:
+            row = self._ledger.workers.get(producer)
+            if row is None:
+                name = source.worker if source else f"(unnamed {producer.hex()[:8]})"
+                row = WorkerRow(producer, name, "", 0, "", time.time_ns() // 1000)
+            row.state = "live"
+            member = self._members[producer] = Member(row)
+        member.heard = time.monotonic()
+        if source is not None:
+            row = member.row
+            row.worker, row.host, row.pid, row.app_name = source.worker, source.host, source.pid, source.app_name
+        change.worker(member.row)
+        return member
+
+    def _expect(self, member: Member, seq: int) -> list[Loss]:
+        """Books what lies between the next number expected and the one that came."""
+        row = member.row
+        missing = seq - row.next_seq
+        if missing <= 0:
+            return []
+        first = row.next_seq
+        row.next_seq = seq
+        if self._fresh and row.collected == 0 and first == 0:
+            # A new ledger and an old worker: an earlier ledger knew what became of these, and it is gone.
+            row.unknown += missing
+            row.exact = False
+            return []
+        row.lost[COLLECTOR_LOST] += missing
+        member.gaps.append((first, missing))
+        del member.gaps[:-_GAPS]
+        return [Loss(row.worker, REASONS[COLLECTOR_LOST], missing, first)]
+
+    @staticmethod
+    def _late(member: Member, first_seq: int, count: int) -> list[int]:
+        """Which records of an old frame had been given up as lost: those are collected after all."""
+        row = member.row
+        fresh: list[int] = []
+        for at in range(count):
+            seq = first_seq + at
+            for number, (first, length) in enumerate(member.gaps):
+                if first <= seq < first + length:
+                    member.gaps[number : number + 1] = [
+                        gap for gap in ((first, seq - first), (seq + 1, first + length - seq - 1)) if gap[1]
+                    ]
+                    fresh.append(at)
+                    break
+            else:
+                if seq >= row.next_seq:
+                    fresh.append(at)
+                    row.next_seq = seq + 1
+                    row.collected += 1
+                    continue
+                continue
+            row.collected += 1
+            row.lost[COLLECTOR_LOST] -= 1
+        return fresh
+
+    def _path(self, producer: bytes) -> Path:
+        return self._pages / (producer.hex() + SUFFIX)

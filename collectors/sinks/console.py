@@ -1,0 +1,50 @@
+"""The collector's own stdout or stderr."""
+
+from __future__ import annotations
+
+import os
+from typing import Final, Literal
+
+from logbus.collectors.rows import Intent, Range
+
+_DESCRIPTORS: Final = {"stdout": 1, "stderr": 2}
+
+
+class ConsoleSink:
+    """Lines on a standard stream. Impatient: a terminal that somebody has stopped must not stop the log files."""
+
+    type = "console"
+    checkable = False
+    patient = False
+
+    def __init__(self, name: str, stream: Literal["stdout", "stderr"]) -> None:
+        self.name = name
+        self._fd = _DESCRIPTORS[stream]
+        self._written = 0
+
+    def open(self) -> None:
+        """Nothing to do: the stream is there or each write says that it isn't."""
+
+    def intent(self, count: int, length: int, delivered_before: int, ranges: tuple[Range, ...]) -> Intent:
+        """What is about to be written; where it goes nobody can look."""
+        return Intent(count, delivered_before, ranges)
+
+    def write(self, data: bytes) -> None:
+        """Writes all lines. Raises OSError when the stream is closed."""
+        view = memoryview(data)
+        self._written = 0
+        while self._written < len(data):
+            self._written += os.write(self._fd, view[self._written :])
+
+    def undo(self) -> bool:
+        """True when not a byte of the last write went out."""
+        return self._written == 0
+
+    def look(self) -> None:
+        """Nothing to do."""
+
+    def reopen(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to do: the stream is not ours to close."""

@@ -1,0 +1,256 @@
+"""Where settings come from: a file, the environment, the command line. Each becomes a plain document of one shape.
+
+Nothing is checked here beyond what is needed to have a document at all: the models in
+:mod:`logbus.collectors.config` judge it. A source remembers which variable or option a key came from, so that a
+problem can be reported by the name under which its author wrote it. No pydantic here: a command that only wants
+to find the collector reads the file through this module, and must start quickly.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from logbus.errors import ConfigurationError
+
+#: Bytes of a configuration file that are read at most.
+MAX_FILE_BYTES: Final = 1024 * 1024
+#: The file that is read from the working directory when none is named.
+DEFAULT_FILE: Final = Path("logbus.toml")
+
+#: Variables that name a setting of their own. The rest is LOGBUS_<SECTION>__<KEY>.
+VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "LOGBUS_ENDPOINT": ("bus", "endpoint"),
+    "LOGBUS_CONTROL": ("bus", "control"),
+    "LOGBUS_SINKS": ("sinks",),
+}
+#: Variables without "__" that a collector reads. A worker reads more, which are none of our business here; one that
+#: is nearly one of these is taken for a misspelling and refused.
+_OWN_VARIABLES: Final = (*VARIABLES, "LOGBUS_CONFIG", "LOGBUS_RUNTIME_DIR", "LOGBUS_STATE_DIR")
+
+#: Keys of a sink that hold a list: on the command line their items are joined with "+".
+LIST_KEYS: Final = frozenset({"components", "exclude_components"})
+
+
+@dataclass(slots=True)
+class Source:
+    """A document (the shape of the configuration file) and where its keys were written.
+
+    ``origins`` maps ``bus.endpoint``, ``sinks`` or ``sinks[0]`` to a variable or an option; a key that is not there
+    came from ``label``. ``problems`` are whole lines about what could not even become part of the document.
+    """
+
+    label: str
+    document: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def origin(self, location: Sequence[str | int]) -> str:
+        """The variable, option or file in which the key at a location was written."""
+        if len(location) > 1:
+            section, key = location[:2]
+            path = f"{section}[{key}]" if isinstance(key, int) else f"{section}.{key}"
+            if path in self.origins:
+                return self.origins[path]
+        return self.origins.get(str(location[0]), self.label) if location else self.label
+
+
+def chosen_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The configuration file: the one given, else ``LOGBUS_CONFIG``, else ./logbus.toml if it is there, else None."""
+    if given is not None:
+        return given
+    if named := environ.get("LOGBUS_CONFIG"):
+        return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def from_file(path: Path) -> Source:
+    """The document in a TOML or JSON file, by its extension, else by its first character.
+
+    Raises ConfigurationError, with the line for a syntax error, when there is no document to be had.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigurationError([f"can't be read: {reason}"], source=str(path)) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigurationError([f"expected at most {MAX_FILE_BYTES} bytes, found more"], source=str(path))
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        where = f"byte {data[error.start]:#04x} in line {data.count(bytes([10]), 0, error.start) + 1}"
+        raise ConfigurationError([f"expected UTF-8, found {where}"], source=str(path)) from error
+    is_json = path.suffix == ".json" or (path.suffix != ".toml" and text.lstrip().startswith("{"))
+    try:
+        document = _from_json(text) if is_json else _from_toml(text)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ConfigurationError([f"not valid {'JSON' if is_json else 'TOML'}: {reason}"], source=str(path)) from error
+    if not isinstance(document, dict):
+        raise ConfigurationError(["expected an object with the keys bus, sinks, redaction"], source=str(path))
+    return Source(str(path), document)
+
+
+def from_environment(environ: Mapping[str, str]) -> Source:
+    """What the ``LOGBUS_…`` variables set. An empty variable is one that is not set.
+
+    A value that starts with ``[`` or ``{`` is JSON, any other is text.
+    """
+    source = Source("environment")
+    for variable in sorted(environ):
+        if not variable.startswith("LOGBUS_") or not environ[variable]:
+            continue
+        shown = _encodable(variable)
+        if variable in VARIABLES:
+            location = VARIABLES[variable]
+        elif "__" not in variable:
+            near = () if variable in _OWN_VARIABLES else difflib.get_close_matches(variable, _OWN_VARIABLES, 1, 0.92)
+            if near:
+                source.problems.append(f"{shown}: unknown variable; did you mean {near[0]}?")
+            continue
+        else:
+            section, _, key = shown.removeprefix("LOGBUS_").lower().partition("__")
+            location = (section, key)
+            if own := next((name for name, at in VARIABLES.items() if location[: len(at)] == at), None):
+                source.problems.append(
+                    f"{shown}: unknown variable; {own} is the one that sets {'.'.join(VARIABLES[own])}"
+                )
+                continue
+        value: Any = environ[variable]
+        if value.lstrip()[:1] in ("[", "{"):
+            try:
+                value = _from_json(value)
+            except (ValueError, RecursionError) as error:
+                source.problems.append(f"{shown}: {'.'.join(location)}: not valid JSON: {error}")
+                continue
+        if len(location) == 1:
+            source.document[location[0]] = value
+            source.origins[location[0]] = shown
+        else:
+            section, key = location
+            source.document.setdefault(section, {})[key] = value
+            source.origins[f"{section}.{key}"] = shown
+            # An unknown section is reported as one key: by the names of every variable that speaks of it.
+            source.origins[section] = ", ".join(filter(None, (source.origins.get(section), shown)))
+    return source
+
+
+def from_command_line(overrides: Mapping[str, Any]) -> Source:
+    """What the command line sets: a document in which a sink may also be a SPEC (see :func:`sink_table`)."""
+    source = Source("command line", dict(overrides))
+    source.origins = {f"bus.{key}": f"--{key}" for key in ("endpoint", "control")}
+    sinks = []
+    for sink in overrides.get("sinks", ()):
+        if not isinstance(sink, str):
+            sinks.append(sink)
+            continue
+        option = f"--sink {_encodable(sink)}"
+        try:
+            sinks.append(sink_table(sink))
+        except ConfigurationError as error:
+            source.problems += [f"{option}: {problem}" for problem in error.problems]
+            continue
+        source.origins[f"sinks[{len(sinks) - 1}]"] = option
+    if sinks:
+        source.document["sinks"] = sinks
+    else:
+        source.document.pop("sinks", None)
+    return source
+
+
+def sink_table(spec: str) -> dict[str, Any]:
+    """The table of a sink written as ``TYPE[:ARGUMENT][,KEY=VALUE]…``.
+
+    The argument is the path of a file and the format of any other type; the items of a list are joined with "+".
+    Raises ConfigurationError when the text does not have that form.
+
+    >>> sink_table("file:app.log,format=text,components=rotator+health")
+    {'type': 'file', 'path': 'app.log', 'format': 'text', 'components': ['rotator', 'health']}
+    """
+    head, *pairs = spec.split(",")
+    type_, colon, argument = head.partition(":")
+    table: dict[str, Any] = {"type": type_}
+    if colon:
+        table["path" if type_ == "file" else "format"] = argument
+    problems = []
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        key = _encodable(key.strip())
+        if not equals:
+            problems.append(
+                f"expected KEY=VALUE after each comma, found {json.dumps(pair)} (write a path with a comma in a file)"
+            )
+        elif key in table:
+            problems.append(f"expected {key} once, found it again in {json.dumps(pair)}")
+        else:
+            table[key] = value.split("+") if key in LIST_KEYS else value
+    if problems:
+        raise ConfigurationError(problems)
+    return table
+
+
+def bus_addresses(environ: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The endpoint and the control endpoint of the ``[bus]`` section of the configuration file, where it has them.
+
+    For those who only look for the collector: a file that can't be read is for the collector to complain about.
+    """
+    path = chosen_file(None, environ)
+    try:
+        section = from_file(path).document.get("bus") if path is not None else None
+    except ConfigurationError:
+        section = None
+    if not isinstance(section, dict):
+        return None, None
+    endpoint, control = (section.get(key) for key in ("endpoint", "control"))
+    return endpoint if isinstance(endpoint, str) else None, control if isinstance(control, str) else None
+
+
+def _from_toml(text: str) -> dict[str, Any]:
+    document = tomllib.loads(text)
+    # The parser takes hexadecimal numbers of any length, and Python refuses to print them in decimal.
+    bits = max((number.bit_length() for number in _integers(document)), default=0)
+    if bits > 64:
+        raise ValueError(f"expected integers of at most 64 bits, found one of {bits}")
+    return document
+
+
+def _integers(value: object) -> Iterator[int]:
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _integers(inner)
+
+
+def _from_json(text: str) -> Any:
+    document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a lone surrogate (\\ud800 to \\udfff) is no character") from error
+    return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # The parser would let the last of two equal keys win without a word, where TOML refuses them.
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
+    return table
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _encodable(text: str) -> str:
+    # Bytes of argv or the environment that are not UTF-8 arrive as lone surrogates, which no model and no stream takes.
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,84 @@
+"""From settings to a running collector: what ``logbus collector start`` does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from logbus.bus import check_name, control_endpoint, records_endpoint, state_directory
+from logbus.collectors.claim import raise_descriptor_limit
+from logbus.collectors.collector import Collector, Destination
+from logbus.collectors.filter import SinkFilter
+from logbus.collectors.format import Formatter, JsonFormat, TextFormat
+from logbus.collectors.redact import Redactor
+from logbus.collectors.sinks.base import Sink
+from logbus.collectors.sinks.console import ConsoleSink
+from logbus.collectors.sinks.file import FileSink
+
+if TYPE_CHECKING:
+    from logbus.collectors.config import Settings
+
+
+def run(settings: Settings, *, name: str) -> int:
+    """Runs a collector in the foreground until SIGTERM, SIGINT or the stop command; returns the exit code.
+
+    Raises what :class:`logbus.collectors.collector.Collector` raises.
+    """
+    check_name(name)
+    raise_descriptor_limit()
+    endpoint = records_endpoint(settings.bus.endpoint, name=name)
+    control = control_endpoint(settings.bus.control, records=endpoint, name=name)
+    collector = Collector(
+        name,
+        endpoint=endpoint,
+        control=control,
+        state=state_directory() / name,
+        destinations=destinations(settings),
+        redactor=Redactor(settings.redaction.fields),
+        tell=_tell,
+    )
+    wake, write = os.pipe()
+    for fd in (wake, write):
+        os.set_blocking(fd, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        collector.stop()
+
+    def look(number: int, frame: FrameType | None) -> None:
+        collector.reopen()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGHUP, look)
+    _tell(f"collector {name} ready: records {endpoint.url}, control {control.url}")
+    try:
+        collector.serve(wake)
+    finally:
+        collector.close()
+    return 0
+
+
+def destinations(settings: Settings) -> list[Destination]:
+    """The sinks of the settings, not yet opened; equal formats share one formatter."""
+    found: list[Destination] = []
+    json, text, colored = JsonFormat(), TextFormat(), TextFormat(colour=True)
+    for sink in settings.sinks:
+        made: Sink
+        formatter: Formatter = json if sink.format == "json" else text
+        if sink.type == "console":
+            made = ConsoleSink(sink.name, sink.stream)
+            if formatter is text and sink.colored():
+                formatter = colored
+        else:
+            made = FileSink(sink.name, sink.path, json_lines=sink.format == "json")
+        found.append(Destination(made, SinkFilter(sink.level, sink.components, sink.exclude_components), formatter))
+    return found
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

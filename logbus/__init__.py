@@ -1,0 +1,75 @@
+"""logbus: a multiprocess logging service.
+
+Workers push their records over ZeroMQ to a collector, which writes them; a log call never waits, and every record
+is accounted for. ``logbus.configure()`` makes a process a worker; ``logbus collector start`` runs a collector.
+
+The names below are loaded when they are first used, so that ``import logbus`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from logbus.errors import ConfigurationError, LogbusError
+    from logbus.producers.configure import configure, flush, shutdown, stats
+    from logbus.producers.context import bind, clear_context, context, current_context
+    from logbus.producers.handler import LogbusHandler
+    from logbus.producers.intercept import InterceptHandler
+    from logbus.producers.loguru import loguru_handler, loguru_sink
+    from logbus.producers.producer import Producer, Stats
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConfigurationError",
+    "InterceptHandler",
+    "LogbusError",
+    "LogbusHandler",
+    "Producer",
+    "Stats",
+    "__version__",
+    "bind",
+    "clear_context",
+    "configure",
+    "context",
+    "current_context",
+    "flush",
+    "loguru_handler",
+    "loguru_sink",
+    "shutdown",
+    "stats",
+]
+
+_HOMES = {
+    "ConfigurationError": "logbus.errors",
+    "InterceptHandler": "logbus.producers.intercept",
+    "LogbusError": "logbus.errors",
+    "LogbusHandler": "logbus.producers.handler",
+    "Producer": "logbus.producers.producer",
+    "Stats": "logbus.producers.producer",
+    "bind": "logbus.producers.context",
+    "clear_context": "logbus.producers.context",
+    "configure": "logbus.producers.configure",
+    "context": "logbus.producers.context",
+    "current_context": "logbus.producers.context",
+    "flush": "logbus.producers.configure",
+    "loguru_handler": "logbus.producers.loguru",
+    "loguru_sink": "logbus.producers.loguru",
+    "shutdown": "logbus.producers.configure",
+    "stats": "logbus.producers.configure",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,122 @@
+"""Dead counter pages, kept in bounds while no collector runs.
+
+A page whose producer is dead and has never sent a record is unknown to every collector, so its counts need no
+identity: beyond a number they are added up in one page file, and nothing is forgotten. Pages of producers that did
+send are a collector's to read; there are never more of those than lived when the last collector died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from logbus.counters import DROP_WORDS, SUFFIX, Totals, read_page
+from logbus.errors import PageError, WireError
+from logbus.wire import pack_payload, unpack_payload
+
+#: Pages in a directory from which on the dead ones are folded.
+FOLD_FROM: Final = 256
+#: Name of the file with the sums.
+FOLDED: Final = "folded"
+_LOCK: Final = "folded.lock"
+
+
+@dataclass(slots=True)
+class Folded:
+    """The sums of folded pages. ``identity`` is new with each fold after a collector has taken the sums over."""
+
+    identity: bytes = b""
+    emitted: int = 0
+    pages: int = 0
+    dropped: list[int] = field(default_factory=lambda: [0] * DROP_WORDS)
+    #: Pages whose counts are in here and whose files may still be there, after a crash in between.
+    members: list[bytes] = field(default_factory=list)
+
+    def by_reason(self) -> list[int]:
+        """Drops per producer reason."""
+        return Totals(dropped=self.dropped).by_reason()
+
+
+def fold_if_many(directory: Path) -> None:
+    """Folds dead pages when there are too many. Cheap when there are few; never waits for another that folds."""
+    names = os.listdir(directory)
+    if len(names) < FOLD_FROM:
+        return
+    with locked(directory, wait=False) as mine:
+        if mine:
+            fold(directory)
+
+
+@contextlib.contextmanager
+def locked(directory: Path, *, wait: bool) -> Iterator[bool]:
+    """Holds the lock on a directory's folded sums; yields False when another has it and ``wait`` is off."""
+    fd = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(fd)
+
+
+def fold(directory: Path) -> None:
+    """Adds dead pages that never sent to the sums, and removes them. The caller holds the lock."""
+    sums = read_folded(directory) or Folded(identity=os.urandom(16))
+    _remove(directory, sums.members)
+    members: list[bytes] = []
+    for path in directory.glob(f"*{SUFFIX}"):
+        try:
+            page = read_page(path)
+        except FileNotFoundError:
+            continue
+        except PageError:
+            continue
+        if page.alive or page.totals.sent:
+            continue
+        sums.emitted += page.totals.emitted
+        sums.pages += 1
+        sums.dropped = [a + b for a, b in zip(sums.dropped, page.totals.dropped, strict=True)]
+        members.append(page.producer)
+    sums.members = members
+    _write(directory, sums)
+    _remove(directory, members)
+
+
+def read_folded(directory: Path) -> Folded | None:
+    """The sums of a directory, None when there are none. Raises PageError when they can't be read."""
+    path = directory / FOLDED
+    try:
+        values: Any = unpack_payload(path.read_bytes())
+        identity, emitted, pages, dropped, members = values
+        return Folded(bytes.fromhex(identity), emitted, pages, dropped, [bytes.fromhex(member) for member in members])
+    except FileNotFoundError:
+        return None
+    except (OSError, WireError, TypeError, ValueError) as error:
+        raise PageError(path, f"has no readable sums: {error}") from error
+
+
+def take_over(directory: Path, sums: Folded) -> None:
+    """Removes the sums that a collector has entered in its ledger. The caller holds the lock."""
+    _remove(directory, sums.members)
+    (directory / FOLDED).unlink(missing_ok=True)
+
+
+def _write(directory: Path, sums: Folded) -> None:
+    members = [member.hex() for member in sums.members]
+    packed = pack_payload([sums.identity.hex(), sums.emitted, sums.pages, sums.dropped, members])
+    fresh = directory / f"{FOLDED}.new"
+    fresh.write_bytes(packed)
+    fresh.replace(directory / FOLDED)
+
+
+def _remove(directory: Path, members: list[bytes]) -> None:
+    for member in members:
+        (directory / (member.hex() + SUFFIX)).unlink(missing_ok=True)

@@ -1,0 +1,63 @@
+"""Forks: threads and ZeroMQ contexts stop before one and start again after it, on both sides.
+
+Sends on an inherited socket "succeed" and never arrive; a context that lives during a fork makes Python 3.12
+warn. So there is none: the parent's frames leave first, then the process forks, then both open their own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+
+class Forkable(Protocol):
+    """What takes part in a fork."""
+
+    def before_fork(self) -> None:
+        """Stops what must not be inherited."""
+
+    def after_fork_in_parent(self) -> None:
+        """Starts it again."""
+
+    def after_fork_in_child(self) -> None:
+        """Begins anew; nothing of the parent's is used."""
+
+
+class Forks:
+    """Forks in progress: two threads may fork at a time, and only the last to return opens everything again."""
+
+    def __init__(self, parties: Callable[[], Iterable[Forkable]]) -> None:
+        self._parties = parties
+        self._depth = 0
+        self._lock = threading.Lock()
+
+    def install(self) -> None:
+        """Registers the hooks with the interpreter; they stay for its life."""
+        os.register_at_fork(
+            before=self.before, after_in_parent=self.after_in_parent, after_in_child=self.after_in_child
+        )
+
+    def before(self) -> None:
+        """Stops every party."""
+        with self._lock:
+            self._depth += 1
+        for party in self._parties():
+            party.before_fork()
+
+    def after_in_parent(self) -> None:
+        """Starts every party, unless another thread is forking still."""
+        with self._lock:
+            self._depth -= 1
+            if self._depth:
+                return
+        for party in self._parties():
+            party.after_fork_in_parent()
+
+    def after_in_child(self) -> None:
+        """Starts every party anew. The lock may be held by a thread that is not here: it is replaced."""
+        self._lock = threading.Lock()
+        self._depth = 0
+        for party in self._parties():
+            party.after_fork_in_child()

@@ -1,0 +1,125 @@
+"""Entries of the buffer into payloads of DATA frames: one msgpack call for a whole batch. Runs in the sender thread.
+
+The ordinary batch packs as it is. One that doesn't (a lone surrogate, an integer beyond 64 bits) or that is larger
+than a frame may be goes the slow way, record by record: repaired, cut to size, or counted as unencodable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgpack
+
+from logbus.counters import Meta
+from logbus.levels import bucket_of, component_of
+from logbus.producers.buffer import Entry
+from logbus.producers.exception import finish
+from logbus.producers.sanitise import repair, shrink
+from logbus.wire import HEADER, MAX_FRAME_BYTES, MAX_FRAME_RECORDS
+
+#: Records in one frame: with fewer, each send gives the GIL away more often than it is worth.
+FRAME_RECORDS: Final = min(800, MAX_FRAME_RECORDS)
+#: Bytes (estimated) of the records in one frame.
+FRAME_BYTES: Final = 160 * 1024
+#: Bytes of a payload that a collector accepts.
+MAX_PAYLOAD_BYTES: Final = MAX_FRAME_BYTES - HEADER.size
+#: Bytes of a single record that is cut to size: room for its site, its thread and the source is left.
+_MAX_RECORD_BYTES: Final = MAX_PAYLOAD_BYTES - 16 * 1024
+#: Call sites whose row is kept from frame to frame.
+_SITES_KEPT: Final = 8192
+#: Loggers that name no component of their own.
+_NAMELESS: Final = frozenset({"root", "__main__"})
+
+Record = list[Any]
+
+
+@dataclass(slots=True)
+class Packed:
+    """The payload of one frame, the entries in it, and the level buckets of entries that can't be encoded."""
+
+    payload: bytes
+    entries: Sequence[Entry]
+    unencodable: list[int]
+
+
+class Packer:
+    """Packs for one producer. ``component`` names the component of loggers that name none."""
+
+    def __init__(self, meta: Meta, component: str) -> None:
+        self._source = meta.source()
+        self._component = component
+        self._site_rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        self._packer = msgpack.Packer(use_bin_type=True)
+
+    def pack(self, entries: Sequence[Entry], drops: list[list[int]]) -> list[Packed]:
+        """The frames of these entries, in order; ``drops`` travel in the first. Never raises on what was logged."""
+        document = self._document(entries, drops)
+        try:
+            payload = self._packer.pack(document)
+        except (UnicodeEncodeError, OverflowError, ValueError, TypeError):
+            return self._pack_carefully(entries, drops)
+        if len(payload) <= MAX_PAYLOAD_BYTES:
+            return [Packed(payload, entries, [])]
+        if len(entries) > 1:
+            half = len(entries) // 2
+            return self.pack(entries[:half], drops) + self.pack(entries[half:], [])
+        return self._pack_carefully(entries, drops)
+
+    def _document(self, entries: Sequence[Entry], drops: list[list[int]]) -> list[Any]:
+        site_rows = self._site_rows
+        sites: list[tuple[Any, ...]] = []
+        site_index: dict[tuple[Any, ...], int] = {}
+        thread_index: dict[str, int] = {}
+        records: list[tuple[Any, ...]] = []
+        for _, _, created, site, thread, message, extra, nested, exception in entries:
+            at = site_index.get(site)
+            if at is None:
+                row = site_rows.get(site)
+                if row is None:
+                    row = self._site_row(site)
+                at = site_index[site] = len(sites)
+                sites.append(row)
+            thread_at = thread_index.setdefault(thread, len(thread_index))
+            if exception is not None:
+                exception = finish(exception)
+            records.append((int(created * 1_000_000), at, thread_at, message, extra, nested, exception))
+        return [self._source, sites, list(thread_index), records, drops]
+
+    def _site_row(self, site: tuple[Any, ...]) -> tuple[Any, ...]:
+        logger = site[0]
+        component = self._component if self._component and logger in _NAMELESS else component_of(logger)
+        row = (*site, component)
+        if len(self._site_rows) >= _SITES_KEPT:
+            self._site_rows.clear()
+        self._site_rows[site] = row
+        return row
+
+    def _pack_carefully(self, entries: Sequence[Entry], drops: list[list[int]]) -> list[Packed]:
+        """One frame per record: rare, so plain. What nothing helps is left out and named by its bucket."""
+        frames: list[Packed] = []
+        unencodable: list[int] = []
+        for entry in entries:
+            document = self._document([entry], drops)
+            payload = self._pack_one(document)
+            if payload is None:
+                unencodable.append(bucket_of(entry[3][1]))
+                frames.append(Packed(b"", [entry], unencodable))
+                unencodable = []
+                continue
+            frames.append(Packed(payload, [entry], []))
+            drops = []
+        return frames
+
+    def _pack_one(self, document: list[Any]) -> bytes | None:
+        try:
+            document = repair(document)
+            payload: bytes = self._packer.pack(document)
+            if len(payload) > MAX_PAYLOAD_BYTES:
+                document[3] = [shrink(record, _MAX_RECORD_BYTES) for record in document[3]]
+                payload = self._packer.pack(document)
+        except Exception:  # whatever it is, it was logged by a user and may not end the sender
+            self._packer.reset()
+            return None
+        return payload if len(payload) <= MAX_PAYLOAD_BYTES else None

@@ -1,0 +1,267 @@
+"""The producer of a process: where a log call ends and its record begins its way.
+
+A producer opens nothing until its first record (or :func:`logbus.configure`): then it makes its counter page, its
+buffer and its sender thread, which together are one life. A forked child has a life of its own: new identity, new
+page, empty buffer; what the parent had buffered stays the parent's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import time
+import weakref
+from collections import deque
+from dataclasses import dataclass, field
+from threading import get_ident
+from typing import Any, Final
+
+from logbus import folded
+from logbus.bus import private_directory
+from logbus.counters import DROPPED, EMITTED, SETTLED, Counters, Meta
+from logbus.errors import LogbusError
+from logbus.levels import BUCKETS, bucket_of
+from logbus.producers.buffer import Buffer
+from logbus.producers.fork import Forks
+from logbus.producers.leave import Exits
+from logbus.producers.sender import Sender
+from logbus.producers.settings import ProducerSettings, host_name
+from logbus.wire import PRODUCER_REASONS, REASONS, UNENCODABLE
+
+#: Seconds that a fork waits, at most, for the frames in the socket to leave.
+FORK_TIMEOUT: Final = 0.25
+
+_UNENCODABLE_WORD: Final = DROPPED + UNENCODABLE * len(BUCKETS)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The counters of a process. ``dropped`` is by reason; ``queued`` and ``bytes`` are what the buffer holds."""
+
+    emitted: int = 0
+    sent: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    queued: int = 0
+    bytes: int = 0
+    level_version: int = 0
+
+    def __add__(self, other: Stats) -> Stats:
+        reasons = {**self.dropped, **other.dropped}
+        return Stats(
+            self.emitted + other.emitted,
+            self.sent + other.sent,
+            {reason: self.dropped.get(reason, 0) + other.dropped.get(reason, 0) for reason in reasons},
+            self.queued + other.queued,
+            self.bytes + other.bytes,
+            max(self.level_version, other.level_version),
+        )
+
+
+class Life:
+    """One life of a producer: identity, counters, buffer and sender."""
+
+    __slots__ = ("buffer", "cells", "counters", "producer", "put", "sender")
+
+    def __init__(self, settings: ProducerSettings) -> None:
+        pid = os.getpid()
+        meta = Meta(host_name(), pid, settings.worker_name(pid), settings.application(), time.time_ns() // 1000)
+        self.producer = os.urandom(16)
+        pages = settings.endpoint.pages
+        with contextlib.suppress(LogbusError, OSError):  # the counters say themselves when they are not on disk
+            private_directory(pages.parent)
+            private_directory(pages)
+            folded.fold_if_many(pages)
+        self.counters = Counters(pages, self.producer, meta)
+        self.cells = self.counters.cells
+        self.buffer = Buffer(settings.capacity, settings.capacity_bytes, settings.on_full)
+        self.put = self.buffer.put
+        self.sender: Sender | None = None
+        try:
+            self.sender = Sender(
+                settings.endpoint, settings.control, self.buffer, self.counters, meta, settings.component
+            )
+        except (OSError, RuntimeError):  # out of descriptors or threads, or the interpreter is going down
+            self.buffer.closed = True
+
+    def abandon(self) -> None:
+        """In a forked child: closes our copies of the parent's descriptors, its page lock among them."""
+        if self.sender is not None:
+            self.sender.abandon()
+        self.counters.close()
+
+    def stats(self) -> Stats:
+        """The counters now."""
+        totals = self.counters.totals()
+        by_reason = totals.by_reason()
+        dropped = {REASONS[reason]: by_reason[reason] for reason in range(PRODUCER_REASONS) if by_reason[reason]}
+        return Stats(totals.emitted, totals.sent, dropped, self.buffer.records, self.buffer.bytes)
+
+
+class Producer:
+    """The handle of an application on its producer; it outlives forks and its own shutdown."""
+
+    def __init__(self, settings: ProducerSettings) -> None:
+        self.settings = settings
+        #: Whether a forked child opens at once (it was configured) or with its first record.
+        self.eager = False
+        self._life: Life | None = None
+        self._past = Stats()
+        self._begin()
+        _ALL.add(self)
+
+    def _begin(self) -> None:
+        self._openers = itertools.count()
+        self._early: deque[tuple[Any, ...]] = deque()
+
+    def emit(
+        self,
+        created: float,
+        site: tuple[str, int, str, str, str, int],
+        thread: str,
+        message: str,
+        extra: dict[str, Any] | None,
+        nested: dict[str, Any] | None,
+        exception: Any,
+        size: int,
+    ) -> None:
+        """Takes a record on its way. Never waits; raises nothing but what a signal handler raises.
+
+        Args:
+            created: time of the call, epoch seconds.
+            site: (logger, level number, level name, module, function, line) of the call.
+            thread: name of the calling thread.
+            message: the finished text.
+            extra, nested: fields as :func:`logbus.producers.sanitise.split_extra` gives them.
+            exception: as :func:`logbus.producers.exception.describe` gives it, or None.
+            size: estimate in bytes, for the buffer's limit.
+        """
+        life = self._life
+        if life is None:
+            self._emit_early((created, site, thread, message, extra, nested, exception, size))
+            return
+        cell = life.cells.get(get_ident())
+        if cell is None:
+            cell = life.counters.cell()
+        bucket = site[1] // 10
+        if not 0 <= bucket <= 5:
+            bucket = bucket_of(site[1])
+        cell[EMITTED] += 1
+        try:
+            life.put(cell, bucket, size, created, site, thread, message, extra, nested, exception)
+        except BaseException:
+            # Interrupted by what a signal handler raised, or out of memory. Nothing entered unless it was settled.
+            if cell[EMITTED] > cell[SETTLED]:
+                cell[_UNENCODABLE_WORD + bucket] += 1
+                cell[SETTLED] += 1
+            raise
+        sender = life.sender
+        if sender is not None and sender.idle:
+            sender.wake()
+
+    def _emit_early(self, record: tuple[Any, ...]) -> None:
+        """A record before the life has begun. The first caller opens; nobody waits for it."""
+        self._early.append(record)
+        self.open()
+        if self._life is not None:
+            self._emit_waiting()
+
+    def _emit_waiting(self) -> None:
+        while self._early:
+            with contextlib.suppress(IndexError):
+                self.emit(*self._early.popleft())
+
+    def open(self) -> None:
+        """Begins the life of this process's producer if it has none. Only one caller does, the others go on."""
+        if self._life is None and next(self._openers) == 0:
+            try:
+                self._life = Life(self.settings)
+            except BaseException:  # a signal handler raised: the next record opens instead
+                self._openers = itertools.count()
+                raise
+            self._emit_waiting()
+
+    def wait_welcome(self, timeout: float) -> bool:
+        """Whether a collector has welcomed this producer, after at most ``timeout`` seconds."""
+        life = self._life
+        return life is not None and life.sender is not None and life.sender.wait_welcome(timeout)
+
+    def flush(self, timeout: float) -> bool:
+        """Waits until what was emitted before is in a collector's socket; False after ``timeout`` seconds."""
+        life = self._life
+        if life is None or (life.buffer.closed and not life.buffer.records):
+            return True
+        return life.sender is not None and life.sender.flush(timeout)
+
+    def shutdown(self, timeout: float | None = None) -> Stats:
+        """Drains for at most ``timeout`` seconds (default: the settings') and closes the book. Idempotent."""
+        life = self._life
+        if life is not None and life.sender is not None and not life.buffer.closed:
+            life.sender.finish(self.settings.shutdown_timeout if timeout is None else timeout)
+        return self.stats()
+
+    def reopen(self) -> None:
+        """Begins a new life after a shutdown."""
+        life = self._life
+        if life is not None and life.buffer.closed:
+            self._past += life.stats()
+            life.counters.close()
+            self._life = None
+            self._begin()
+        self.open()
+
+    def stats(self) -> Stats:
+        """The counters of this process, earlier lives included."""
+        life = self._life
+        return self._past + life.stats() if life is not None else self._past
+
+    def before_fork(self) -> None:
+        """Stops thread and context, so that the child inherits neither."""
+        life = self._life
+        if life is not None and life.sender is not None:
+            life.sender.pause(FORK_TIMEOUT)
+
+    def after_fork_in_parent(self) -> None:
+        """Starts them again."""
+        life = self._life
+        if life is not None and life.sender is not None:
+            life.sender.resume()
+
+    def after_fork_in_child(self) -> None:
+        """Begins anew: a child is another producer."""
+        life, self._life = self._life, None
+        self._past = Stats()
+        self._begin()
+        if life is not None:
+            life.abandon()
+        if self.eager:
+            self.open()
+
+
+_ALL: weakref.WeakSet[Producer] = weakref.WeakSet()
+_SHARED: dict[ProducerSettings, Producer] = {}
+
+
+def all_producers() -> list[Producer]:
+    """Every producer of this process."""
+    return list(_ALL)
+
+
+def producer_for(settings: ProducerSettings) -> Producer:
+    """The producer of these settings; handlers with the same settings share one."""
+    producer = _SHARED.get(settings)
+    if producer is None:
+        producer = _SHARED.setdefault(settings, Producer(settings))
+    return producer
+
+
+def drain_all() -> None:
+    """Shuts every producer of this process down, each within its own deadline."""
+    for producer in all_producers():
+        producer.shutdown()
+
+
+#: The ways out of this process, where every producer is drained.
+EXITS: Final = Exits(drain_all)
+EXITS.install()
+Forks(all_producers).install()

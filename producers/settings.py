@@ -1,0 +1,201 @@
+"""The settings of a producer: code over environment over file over default. Plain data, checked once.
+
+The file is ``[tool.logbus]`` of ./pyproject.toml; for ``endpoint`` and ``control`` the collector's own file
+(``LOGBUS_CONFIG`` or ./logbus.toml, section ``[bus]``) comes before the default, so that one file serves both sides.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from logbus.bus import Endpoint, control_endpoint, records_endpoint
+from logbus.errors import ConfigurationError
+from logbus.levels import parse_level
+from logbus.producers.buffer import OnFull
+
+#: Records that a producer holds at most.
+CAPACITY: Final = 65_536
+#: Bytes (estimated) that a producer holds at most.
+CAPACITY_BYTES: Final = 32 * 1024 * 1024
+#: Seconds for the drain at exit, at most.
+SHUTDOWN_TIMEOUT: Final = 2.0
+
+_ENVIRONMENT: Final = {
+    "endpoint": "LOGBUS_ENDPOINT",
+    "control": "LOGBUS_CONTROL",
+    "component": "LOGBUS_COMPONENT",
+    "level": "LOGBUS_LEVEL",
+    "worker": "LOGBUS_WORKER",
+    "app_name": "LOGBUS_APP_NAME",
+    "capacity": "LOGBUS_CAPACITY",
+    "capacity_bytes": "LOGBUS_CAPACITY_BYTES",
+    "on_full": "LOGBUS_ON_FULL",
+    "shutdown_timeout": "LOGBUS_SHUTDOWN_TIMEOUT",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerSettings:
+    """What a producer needs to know.
+
+    ``component`` names the component of records whose logger names none (the root logger, ``__main__``).
+    ``level`` is None where nobody has said one. Empty ``worker`` and ``app_name`` mean: found out per process.
+    """
+
+    endpoint: Endpoint
+    control: Endpoint
+    component: str = ""
+    level: int | None = None
+    worker: str = ""
+    app_name: str = ""
+    capacity: int = CAPACITY
+    capacity_bytes: int = CAPACITY_BYTES
+    on_full: OnFull = "shed_lowest"
+    shutdown_timeout: float = SHUTDOWN_TIMEOUT
+
+    def worker_name(self, pid: int) -> str:
+        """The name of this process as a worker: the one given, or the application's with the pid."""
+        return self.worker or f"{self.application()}-{pid}"
+
+    def application(self) -> str:
+        """The name of the application: the one given, or that of the program."""
+        if self.app_name:
+            return self.app_name
+        stem = Path(sys.argv[0] if sys.argv else "").stem
+        if stem == "__main__":
+            stem = Path(sys.argv[0]).parent.name
+        return stem if stem not in ("", "-c", "-m", "-") else "python"
+
+
+def host_name() -> str:
+    """The host as records name it."""
+    return socket.gethostname() or "localhost"
+
+
+def resolve(
+    given: Mapping[str, Any], *, environ: Mapping[str, str] | None = None, directory: Path | None = None
+) -> ProducerSettings:
+    """The settings after precedence; keys of ``given`` that are None count as not given.
+
+    Raises ConfigurationError, naming every wrong value and where it came from.
+    """
+    environ = os.environ if environ is None else environ
+    known = {f.name for f in fields(ProducerSettings)}
+    values = _file_values(environ, directory or Path.cwd())
+    for key, variable in _ENVIRONMENT.items():
+        if environ.get(variable):
+            values[key] = environ[variable], variable
+    for key, value in given.items():
+        if value is not None:
+            values[key] = value, f"{key}="
+    problems = [f"{where}: unknown key {key!r}" for key, (_, where) in values.items() if key not in known]
+    checked: dict[str, Any] = {}
+    for key, (value, where) in values.items():
+        if key not in known:
+            continue
+        try:
+            checked[key] = _CHECKS[key](value)
+        except ConfigurationError as error:
+            problems += [f"{where} {problem}" for problem in error.problems]
+        except (TypeError, ValueError):
+            problems.append(f"{where} {value!r}: expected {_EXPECTED[key]}")
+    if problems:
+        raise ConfigurationError(problems)
+    endpoint = checked.pop("endpoint", None) or records_endpoint()
+    control = checked.pop("control", None) or control_endpoint(records=endpoint)
+    return ProducerSettings(endpoint=endpoint, control=control, **checked)
+
+
+def _file_values(environ: Mapping[str, str], directory: Path) -> dict[str, tuple[Any, str]]:
+    values: dict[str, tuple[Any, str]] = {}
+    named = environ.get("LOGBUS_CONFIG")
+    bus = _table(Path(named) if named else directory / "logbus.toml", "bus")
+    values |= {key: (bus[key], "[bus]") for key in ("endpoint", "control") if key in bus}
+    tool = _table(directory / "pyproject.toml", "tool")
+    own = tool.get("logbus", {})
+    if isinstance(own, dict):
+        values |= {key: (value, "[tool.logbus]") for key, value in own.items()}
+    return values
+
+
+def _table(path: Path, section: str) -> dict[str, Any]:
+    """A section of a file. A file that can't be read is the collector's to complain about: a worker goes on."""
+    try:
+        text = path.read_text("utf-8")
+        document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        table = document.get(section, {})
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or len(value) > 128:
+        raise TypeError
+    return value
+
+
+def _whole(value: object) -> int:
+    number = int(value) if isinstance(value, str) else value
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ValueError
+    return number
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise TypeError
+    number = float(value)
+    if not 0 <= number <= 3600:
+        raise ValueError
+    return number
+
+
+def _on_full(value: object) -> str:
+    if value not in get_args(OnFull):
+        raise ValueError
+    return str(value)
+
+
+def _endpoint(value: object) -> Endpoint:
+    return Endpoint.parse(_text(value))
+
+
+def _level(value: object) -> int:
+    if not isinstance(value, (str, int)):
+        raise TypeError
+    return parse_level(value)
+
+
+_CHECKS: Final[Mapping[str, Any]] = {
+    "endpoint": _endpoint,
+    "control": _endpoint,
+    "component": _text,
+    "level": _level,
+    "worker": _text,
+    "app_name": _text,
+    "capacity": _whole,
+    "capacity_bytes": _whole,
+    "on_full": _on_full,
+    "shutdown_timeout": _seconds,
+}
+_EXPECTED: Final[Mapping[str, str]] = {
+    "endpoint": "a URL",
+    "control": "a URL",
+    "component": "a name of at most 128 characters",
+    "level": "a level name or an integer from 0 to 100",
+    "worker": "a name of at most 128 characters",
+    "app_name": "a name of at most 128 characters",
+    "capacity": "a number of records, at least 1",
+    "capacity_bytes": "a number of bytes, at least 1",
+    "on_full": "one of " + ", ".join(get_args(OnFull)),
+    "shutdown_timeout": "seconds from 0 to 3600",
+}

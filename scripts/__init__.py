@@ -1,0 +1,1 @@
+"""Programs that are run from the checkout, and are no part of the package."""

@@ -1,0 +1,199 @@
+"""Requests through the real proxywhirl, at a bounded rate: by two threads, or by four tasks of an event loop.
+
+A worker makes its requests in rounds, each with a rotator of its own: its circuit breakers, once open, may stay open
+for ever (those of the asynchronous rotator do), and a job in real life begins with a new pool as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+from urllib.parse import quote
+
+from loguru import logger
+from proxywhirl import AsyncProxyWhirl, Proxy, ProxyChain, ProxyConfiguration, ProxyWhirl, RetryPolicy
+from proxywhirl.exceptions import ProxyWhirlError
+from pydantic import SecretStr
+
+import logbus
+from scripts.demo.scene import Scene
+
+#: Requests of one round, before the rotator is made anew.
+ROUND_REQUESTS = 60
+#: Threads of a synchronous worker, tasks of an asynchronous one.
+THREADS = 2
+TASKS = 4
+#: Seconds that one request may take, and that the first retry waits.
+REQUEST_SECONDS = 5
+RETRY_SECONDS = 0.05
+
+#: Progress, for the console; the failures are logged through loguru, as proxywhirl's own records are.
+progress = logging.getLogger("demo.traffic")
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One request to make; ``operation`` names it in the records."""
+
+    operation: str
+    url: str
+    content: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many requests a second at most, and for how many seconds (0: without end)."""
+
+    rate: float
+    seconds: float
+
+
+class Traffic:
+    """The requests of one worker: which, when, through which proxies. ``requests`` and ``failed`` count them.
+
+    ``careless`` adds what careless applications do: credentials in a proxy's URL and in a target's, and a wrong
+    password. proxywhirl logs some of that in clear.
+    """
+
+    def __init__(self, scene: Scene, bounds: Bounds, *, strategy: str, careless: bool) -> None:
+        self._scene = scene
+        self._strategy = strategy
+        self._careless = careless
+        self._interval = 1 / bounds.rate
+        self._limit = round(bounds.rate * bounds.seconds) or None
+        self._ends = time.monotonic() + bounds.seconds if bounds.seconds else None
+        self._errands = cycle(self._plan())
+        self._due = 0.0
+        self._mutex = threading.Lock()
+        self.requests = 0
+        self.failed = 0
+
+    def run(self) -> None:
+        """Makes all requests with ProxyWhirl; returns when they are done."""
+        while not self._done():
+            with ProxyWhirl(**self._settings()) as rotator:
+                if self._careless:
+                    rotator.add_chain(self._chain())
+                for proxy in self._proxies():
+                    rotator.add_proxy(proxy)
+                names = [f"client-{number}" for number in range(1, THREADS + 1)]
+                threads = [threading.Thread(target=self._client, args=(rotator,), name=name) for name in names]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+            self._report()
+
+    async def run_async(self) -> None:
+        """Makes all requests with AsyncProxyWhirl; returns when they are done."""
+        while not self._done():
+            async with AsyncProxyWhirl(**self._settings()) as rotator:
+                for proxy in self._proxies():
+                    await rotator.add_proxy(proxy)
+                await asyncio.gather(*(self._async_client(rotator) for _ in range(TASKS)))
+            self._report()
+
+    def _client(self, rotator: ProxyWhirl) -> None:
+        for _ in range(ROUND_REQUESTS // THREADS):
+            delay = self._turn()
+            if delay is None:
+                return
+            time.sleep(delay)
+            with self._errand() as errand:
+                if errand.content is None:
+                    rotator.get(errand.url)
+                else:
+                    rotator.post(errand.url, content=errand.content)
+
+    async def _async_client(self, rotator: AsyncProxyWhirl) -> None:
+        for _ in range(ROUND_REQUESTS // TASKS):
+            delay = self._turn()
+            if delay is None:
+                return
+            await asyncio.sleep(delay)
+            with self._errand() as errand:
+                if errand.content is None:
+                    await rotator.get(errand.url)
+                else:
+                    await rotator.post(errand.url, content=errand.content)
+
+    @contextmanager
+    def _errand(self) -> Iterator[Errand]:
+        """The next errand, in a context that its records carry; a request that fails is logged, and no more."""
+        with self._mutex:
+            errand = next(self._errands)
+        with logbus.context(request_id=uuid.uuid4().hex, operation=errand.operation, strategy=self._strategy):
+            try:
+                yield errand
+            except ProxyWhirlError:
+                with self._mutex:
+                    self.failed += 1
+                logger.opt(exception=True).error("gave up on {}", errand.operation)
+
+    def _turn(self) -> float | None:
+        """Seconds until the next request may start, or None when there is none any more. Never catches up."""
+        with self._mutex:
+            if self._done():
+                return None
+            now = time.monotonic()
+            start = max(self._due, now)
+            self._due = start + self._interval
+            self.requests += 1
+            return start - now
+
+    def _done(self) -> bool:
+        if self._limit is not None and self.requests >= self._limit:
+            return True
+        return self._ends is not None and time.monotonic() >= self._ends
+
+    def _report(self) -> None:
+        progress.info("%d requests made, %d given up", self.requests, self.failed, extra={"strategy": self._strategy})
+
+    def _plan(self) -> list[Errand]:
+        base = f"http://127.0.0.1:{self._scene.target}"
+        plan = [
+            Errand("front_page", f"{base}/"),
+            Errand("search", f"{base}/search?q=proxies&api_key={self._scene.api_key}"),
+            Errand("slow_page", f"{base}/slow"),
+            Errand("login", f"{base}/login"),
+            Errand("busy_page", f"{base}/busy"),
+            Errand("front_page", f"{base}/"),
+            Errand("new_item", f"{base}/items", b'{"name": "a proxy"}'),
+        ]
+        if self._careless:
+            userinfo = f"{self._scene.user}:{quote(self._scene.password, safe='')}"
+            plan.append(Errand("private_page", f"http://{userinfo}@127.0.0.1:{self._scene.target}/"))
+        return plan
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "strategy": self._strategy,
+            "config": ProxyConfiguration(timeout=REQUEST_SECONDS),
+            "retry_policy": RetryPolicy(max_attempts=3, base_delay=RETRY_SECONDS),
+            "bootstrap": False,  # an empty pool must never go and fetch public proxy lists
+        }
+
+    def _proxies(self) -> list[Proxy]:
+        scene = self._scene
+        ports = (*scene.open_proxies, *scene.dead_ports)
+        proxies = [Proxy(url=f"http://127.0.0.1:{port}", allow_local=True) for port in ports]
+        # The same proxy under another name, since a pool takes one proxy per URL.
+        accounts = {"127.0.0.1": scene.password} | ({"localhost": scene.wrong_password} if self._careless else {})
+        for host, password in accounts.items():
+            url, secret = f"http://{host}:{scene.auth_proxy}", SecretStr(password)
+            proxies.append(Proxy(url=url, username=SecretStr(scene.user), password=secret, allow_local=True))
+        return proxies
+
+    def _chain(self) -> ProxyChain:
+        scene = self._scene
+        url = f"http://{scene.user}:{quote(scene.password, safe='')}@127.0.0.1:{scene.auth_proxy}"
+        urls = (url, f"http://127.0.0.1:{scene.open_proxies[0]}")
+        return ProxyChain(name="two-hops", proxies=[Proxy(url=url, allow_local=True) for url in urls])

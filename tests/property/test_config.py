@@ -1,0 +1,130 @@
+"""Any configuration is either settings or a list of problems that name keys; nothing else ever comes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from logbus.collectors.config import FileSink, load
+from logbus.collectors.sources import from_file
+from logbus.errors import ConfigurationError
+
+#: Keys and values of the contract, right ones and those that come later, so that documents are nearly right.
+KEYS = st.sampled_from(
+    "bus sinks redaction levels metrics endpoint control durability allow type name path format level components "
+    "exclude_components stream color rotation where fields sink pth".split()
+) | st.text(max_size=6)
+WORDS = st.sampled_from(
+    "console file syslog json text logfmt stdout auto INFO debug none process rotator a.b ipc:///a ipc:///b "
+    "tcp://127.0.0.1:5555 logs/x . / .. a/".split()
+) | st.text(max_size=8)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4))
+SINKS = st.lists(
+    st.dictionaries(KEYS, SCALARS | st.lists(WORDS, max_size=3), max_size=5).flatmap(
+        lambda table: st.sampled_from([{**table, "type": "file"}, {**table, "type": "console"}, table])
+    ),
+    max_size=4,
+)
+DOCUMENTS = st.dictionaries(KEYS, VALUES, max_size=4) | st.fixed_dictionaries(
+    {}, optional={"bus": st.dictionaries(KEYS, SCALARS, max_size=3), "sinks": SINKS, "redaction": VALUES}
+)
+#: Right documents, with every key of this version now and then.
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
+SELECTORS = st.lists(st.sampled_from(["rotator", "a.b", "httpx"]), min_size=1, max_size=3)
+SHARED: dict[str, st.SearchStrategy[Any]] = {
+    "format": st.sampled_from(["json", "text"]),
+    "level": st.sampled_from(["info", "ERROR", "30", 0, 100]),
+    "components": SELECTORS,
+    "exclude_components": SELECTORS,
+}
+RIGHT_SINKS = st.lists(
+    st.fixed_dictionaries({"type": st.just("console")}, optional={**SHARED, "color": st.just("never")})
+    | st.fixed_dictionaries({"type": st.just("file"), "path": NAMES}, optional=SHARED),
+    min_size=1,
+    max_size=5,
+    unique_by=lambda sink: sink.get("path", id(sink)),
+)
+
+# The files are written anew by every example, in one directory.
+IN_ONE_DIRECTORY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def refusal(call: Callable[[], object]) -> ConfigurationError | None:
+    """The ConfigurationError that a call raises, or None. Anything else that is raised fails the test."""
+    try:
+        call()
+    except ConfigurationError as error:
+        return error
+    return None
+
+
+@IN_ONE_DIRECTORY
+@given(document=DOCUMENTS)
+def test_any_document_is_settings_or_problems_that_name_a_key(document: dict[str, Any], tmp_path: Path) -> None:
+    """A document is accepted, or refused with lines that each begin with one of its keys or with a missing one."""
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps(document))
+    error = refusal(lambda: load(file, {}, {}))
+    if error is None:
+        sinks = load(file, {}, {}).sinks
+        assert len({sink.name for sink in sinks}) == len(sinks) > 0
+        return
+    assert error.problems
+    assert error.source == str(file)
+    for problem in error.problems:
+        assert "\n" not in problem
+        assert problem.isprintable()
+        assert "Pydantic" not in problem
+        key = problem.partition(":")[0]
+        assert key.partition("[")[0].partition(".")[0] in document or key.startswith('"')
+
+
+@IN_ONE_DIRECTORY
+@given(sinks=RIGHT_SINKS)
+def test_right_sinks_are_accepted_as_they_stand(sinks: list[dict[str, Any]], tmp_path: Path) -> None:
+    """What is right is accepted, in its order, with names that are unique, whatever combination it is."""
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps({"sinks": sinks}))
+    result = load(file, {}, {})
+    assert [sink.type for sink in result.sinks] == [sink["type"] for sink in sinks]
+    assert [sink.path.name for sink in result.sinks if isinstance(sink, FileSink)] == [
+        sink["path"] for sink in sinks if "path" in sink
+    ]
+    assert len({sink.name for sink in result.sinks}) == len(sinks)
+
+
+@IN_ONE_DIRECTORY
+@given(data=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_any_bytes_are_a_document_or_an_error_of_the_file(data: bytes, tmp_path: Path) -> None:
+    """Whatever a file holds, reading it gives a document or a ConfigurationError with the file as source."""
+    for name in ("x.toml", "x.json", "x"):
+        file = tmp_path / name
+        file.write_bytes(data)
+        error = refusal(partial(from_file, file))
+        assert error is None or (error.source == str(file) and error.problems)
+
+
+@IN_ONE_DIRECTORY
+@given(
+    environ=st.dictionaries(
+        st.sampled_from(["LOGBUS_SINKS", "LOGBUS_ENDPOINT", "LOGBUS_BUS__DURABILITY", "LOGBUS_REDACTION__FIELDS"])
+        | st.text(max_size=12).map(lambda name: f"LOGBUS_{name}"),
+        WORDS | VALUES.map(json.dumps) | st.text(max_size=12).map(lambda text: "[" + text),
+        max_size=4,
+    )
+)
+def test_any_environment_is_settings_or_problems_that_name_a_variable(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment is accepted, or each of its problems begins with the name of a variable."""
+    monkeypatch.chdir(tmp_path)
+    environ.pop("LOGBUS_CONFIG", None)
+    error = refusal(lambda: load(None, {}, environ))
+    assert error is None or all(line.startswith(("LOGBUS_", "bus.control: ")) for line in str(error).splitlines())

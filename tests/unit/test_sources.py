@@ -1,0 +1,134 @@
+"""Where settings come from: files that are no documents, sinks written as text, addresses for those who ask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from logbus.collectors.sources import MAX_FILE_BYTES, bus_addresses, from_environment, from_file, sink_table
+from logbus.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.toml", b"[bus]\nendpoint = \n", r"not valid TOML: .*line 2"),
+        ("a.json", b'{\n"bus": }', r"not valid JSON: .*line 2"),
+        (
+            "a.toml",
+            b"[bus]\nendpoint = [[0x1" + b"0" * 5000 + b"]]",
+            "expected integers of at most 64 bits, found one of 20001",
+        ),
+        ("a.json", b"[1]", "expected an object"),
+        ("a.json", b'{"bus": {"a": 1, "b": 2, "a": 3}}', "key 'a' stands twice"),
+        ("a.json", b'{"bus": NaN}', "NaN is no JSON value"),
+        ("a.json", b'{"\\ud800": 1}', "lone surrogate"),
+        ("a.json", b"[" * 100_000, "nested too deeply"),
+        ("a.conf", b'{"bus": ', "not valid JSON"),
+        ("a.conf", b"bus", "not valid TOML"),
+        ("a.toml", b"# fine\n# \xff\n", "expected UTF-8, found byte 0xff in line 2"),
+        ("a.toml", b"#" * (MAX_FILE_BYTES + 1), f"expected at most {MAX_FILE_BYTES} bytes"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, (str, bytes)) else None,
+)
+def test_a_file_without_a_document_is_an_error_of_that_file(
+    tmp_path: Path, name: str, data: bytes, message: str
+) -> None:
+    """What can't be parsed raises ConfigurationError with the file, and with the line where there is one."""
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        from_file(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    """A directory in the place of the file is an error that says so."""
+    with pytest.raises(ConfigurationError, match="can't be read: Is a directory"):
+        from_file(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.toml", '[bus]\nendpoint = "x"\n'),
+        ("a.toml", '\ufeff[bus]\nendpoint = "x"\n'),
+        ("a.json", '{"bus": {"endpoint": "x"}}'),
+        ("a.conf", '  {"bus": {"endpoint": "x"}}'),
+        ("a.conf", '[bus]\nendpoint = "x"\n'),
+    ],
+)
+def test_the_language_is_told_by_the_extension_else_by_the_content(tmp_path: Path, name: str, text: str) -> None:
+    """TOML and JSON are read under their own extension, and under any other by how the file begins."""
+    path = tmp_path / name
+    path.write_text(text, "utf-8")
+    assert from_file(path).document == {"bus": {"endpoint": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "table"),
+    [
+        ("console", {"type": "console"}),
+        ("console:json", {"type": "console", "format": "json"}),
+        ("console,stream=stderr,color=never", {"type": "console", "stream": "stderr", "color": "never"}),
+        ("file:a:b=c", {"type": "file", "path": "a:b=c"}),
+        (
+            "file:PATH,format=text,level=WARNING,components=rotator+health",
+            {
+                "type": "file",
+                "path": "PATH",
+                "format": "text",
+                "level": "WARNING",
+                "components": ["rotator", "health"],
+            },
+        ),
+        ("console,exclude_components=httpx", {"type": "console", "exclude_components": ["httpx"]}),
+        ("file,path=x", {"type": "file", "path": "x"}),
+        ("", {"type": ""}),
+    ],
+)
+def test_a_sink_can_be_written_in_one_word(spec: str, table: dict[str, object]) -> None:
+    """A SPEC makes the table that the file would hold."""
+    assert sink_table(spec) == table
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("file:a,b.log", 'expected KEY=VALUE after each comma, found "b.log"'),
+        ("file:a,path=b", 'expected path once, found it again in "path=b"'),
+        ("console,level=1,level=2", "expected level once"),
+    ],
+)
+def test_a_sink_that_is_written_wrong_is_an_error(spec: str, message: str) -> None:
+    """A SPEC without its form raises ConfigurationError with what would be right."""
+    with pytest.raises(ConfigurationError, match=message):
+        sink_table(spec)
+
+
+def test_json_in_the_environment_is_told_by_its_first_character() -> None:
+    """A list and a table are read as JSON, anything else is text."""
+    environ = {"LOGBUS_A__L": ' ["x"]', "LOGBUS_A__T": '{"k": 1}', "LOGBUS_A__N": "12", "LOGBUS_A__B": "true"}
+    assert from_environment(environ).document == {"a": {"l": ["x"], "t": {"k": 1}, "n": "12", "b": "true"}}
+
+
+def test_a_command_finds_the_addresses_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endpoint and control come from LOGBUS_CONFIG or ./logbus.toml; an unreadable file gives none, and no error."""
+    monkeypatch.chdir(tmp_path)
+    assert bus_addresses({}) == (None, None)
+    Path("logbus.toml").write_text('[bus]\nendpoint = "ipc:///e"\ncontrol = 5\n')
+    assert bus_addresses({}) == ("ipc:///e", None)
+    Path("other.json").write_text('{"bus": {"control": "ipc:///c"}}')
+    assert bus_addresses({"LOGBUS_CONFIG": "other.json"}) == (None, "ipc:///c")
+    Path("logbus.toml").write_text("[bus")
+    assert bus_addresses({}) == (None, None)
+    Path("logbus.toml").write_text("bus = 1")
+    assert bus_addresses({}) == (None, None)
+
+
+def test_an_environment_source_remembers_its_variables() -> None:
+    """A section that nobody knows is reported with every variable that speaks of it."""
+    source = from_environment({"LOGBUS_X__A": "1", "LOGBUS_X__B": "2"})
+    assert source.origin(("x",)) == "LOGBUS_X__A, LOGBUS_X__B"
+    assert source.origin(("x", "b")) == "LOGBUS_X__B"

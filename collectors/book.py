@@ -3,7 +3,7 @@
 Rows are msgpack arrays, by position: a field that is added, moved or removed is a new :data:`LAYOUT`::
 
     snapshot  [layout, ledger id, version, [worker row, …], [sink row, …]]
-    change    [version, [worker row, …], [sink row, …], [producer that was forgotten, …]]
+    change    [version, [worker row, …], [sink row, …], [producer to forget before, …]]
 
 Values are absolute, so that entering a change twice is entering it once.
 """
@@ -65,9 +65,9 @@ def replay(entries: Sequence[bytes]) -> Book:
     _enter(book, workers, sinks)
     for entry in entries[1:]:
         book.version, workers, sinks, forgotten = _unpack(entry)
-        _enter(book, workers, sinks)
         for producer in forgotten:
             book.workers.pop(producer, None)
+        _enter(book, workers, sinks)
     return book
 
 

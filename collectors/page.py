@@ -183,7 +183,7 @@ class Page:
 
     def _load(self) -> None:
         try:
-            fd = os.open(self.path, _FLAGS | os.O_NONBLOCK)
+            fd = os.open(self.path, _FLAGS)
         except FileNotFoundError:
             return
         except OSError as error:

@@ -67,8 +67,7 @@ def resolve(row: SinkRow) -> Resolution | None:
 def _look(intent: Intent) -> tuple[int, int] | None:
     """Records of the write that are in the file, and bytes cut off its end; None when the file can't tell."""
     try:
-        # O_NONBLOCK: what stands there now may be a pipe.
-        fd = os.open(intent.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(intent.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (OSError, ValueError):
         return None
     try:

@@ -136,6 +136,6 @@ def _reader(kind: type) -> Callable[[Any], str]:
             reader = _READERS.get(f"{base.__module__}.{base.__qualname__}")
             if reader is not None:
                 return reader
-    except Exception:  # its metaclass hides its names: then it is none of ours
-        pass
+    except Exception:  # its metaclass hides its names: then it is none of these
+        return repr
     return repr

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final
 
 import click
@@ -80,7 +81,7 @@ def emit(
     try:
         # By context, not by extra=: a field may be called "name" or "message".
         with logbus.context(**fields):
-            handed_over = _send(messages, lambda text: log.log(level, text), lambda: logbus.flush(timeout))
+            handed_over = _send(messages, partial(log.log, level), partial(logbus.flush, timeout))
     finally:
         # What a drain could not hand over in time, a second one of the same length would not either.
         stats = logbus.shutdown(timeout if handed_over else 0.0)

@@ -76,10 +76,10 @@ def show(document: Mapping[str, Any], terminal: Console) -> None:
     words = [f"collector {part.get('name')}", f"pid {part.get('pid')}", str(part.get("state"))]
     if isinstance(uptime := part.get("uptime_seconds"), (int, float)):
         words.append(f"up {uptime:.1f} s")
-    terminal.print(printable(", ".join(words)))
+    terminal.print(printable(", ".join(words)), "", sep="\n")
     total = {**document.get("total", {}), "worker": "total"}
-    terminal.print(_table(WORKER_COLUMNS, document.get("workers", ()), total))
-    terminal.print(_table(SINK_COLUMNS, document.get("sinks", ())))
+    terminal.print(_table(WORKER_COLUMNS, document.get("workers", ()), total), "")
+    terminal.print(_table(SINK_COLUMNS, document.get("sinks", ())), "")
     if document.get("balanced") is True:
         terminal.print("balanced: every record is accounted for", style="green")
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from scripts.demo.layout import CHECKOUT, WORKERS, Layout
 from scripts.demo.scene import Scene
 from scripts.demo.supervisor import POLL_SECONDS, UP, DemoError, Supervisor, tail
 from scripts.demo.witness import Statement
+
+_COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 
 #: Requests a second of each worker.
 RATE = 20.0
@@ -86,12 +89,13 @@ def wait_for_workers(supervisor: Supervisor, layout: Layout, console: Follower, 
 
 
 def ledger_at_rest(environment: Mapping[str, str]) -> dict[str, Any]:
-    """The document of ``logbus status --json``, once nothing is in flight or queued, or after REST_SECONDS."""
+    """The document of ``logbus status --json``, once no worker lives and nothing is queued, or after REST_SECONDS."""
     deadline = time.monotonic() + REST_SECONDS
     while True:
         status = ledger(environment)
-        busy = status["total"]["in_flight"] or any(sink["queued"] for sink in status["sinks"])
-        if not busy or time.monotonic() > deadline:
+        # The process has ended, but its last frame may still be on its way: the row says "live" until then.
+        live = any(row["state"] == "live" for row in status["workers"] if row["worker"] in WORKERS)
+        if not (live or any(sink["queued"] for sink in status["sinks"])) or time.monotonic() > deadline:
             return status
         time.sleep(POLL_SECONDS)
 
@@ -131,7 +135,21 @@ def logbus(environment: Mapping[str, str], *arguments: str) -> int:
 
 
 def show(console: Follower) -> None:
-    """Prints what is new on the collector's console."""
-    while content := console.read():
-        sys.stdout.buffer.write(content)
+    """Prints what is new on the collector's console; on a terminal each line is cut to its width."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    while lines := console.read():
+        for line in lines:
+            print(line if width is None else clip(line, width))
     sys.stdout.flush()
+
+
+def clip(line: str, width: int) -> str:
+    """The line, cut to so many visible characters; colour sequences take no room and are kept."""
+    parts = _COLOUR.split(line)
+    if sum(len(part) for part in parts[::2]) <= width:
+        return line
+    room = width - 1
+    for at in range(0, len(parts), 2):
+        parts[at] = parts[at][:room]
+        room -= len(parts[at])
+    return "".join(parts) + "…"

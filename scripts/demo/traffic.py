@@ -35,8 +35,8 @@ TASKS = 4
 REQUEST_SECONDS = 5
 RETRY_SECONDS = 0.05
 
-#: Progress, for the console; the failures are logged through loguru, as proxywhirl's own records are.
-progress = logging.getLogger("demo.traffic")
+#: For the console; failures are logged through loguru, as proxywhirl's own records are.
+progress = logging.getLogger("progress")
 
 
 @dataclass(frozen=True, slots=True)

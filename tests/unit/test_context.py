@@ -153,7 +153,7 @@ def test_tasks_inherit_and_keep_to_themselves() -> None:
     async def main() -> None:
         one, two = asyncio.Event(), asyncio.Event()
         with context(request="r"):
-            found = await asyncio.gather(work("1", one, two), work("2", two, one))
+            found = list(await asyncio.gather(work("1", one, two), work("2", two, one)))
             assert current_context() == {"request": "r"}
         assert found == [
             [{"request": "r", "task": "1", "bound": "1"}, {"request": "r"}],

@@ -49,7 +49,7 @@ def described(error: Any) -> list[Any]:
     return finish(found)
 
 
-def dive(depth: int, at_the_end: Callable[[], None]) -> None:
+def dive(depth: int, at_the_end: Callable[[], object]) -> None:
     """Calls something at the end of that many frames."""
     if depth:
         dive(depth - 1, at_the_end)
@@ -81,10 +81,10 @@ def test_exc_info_triples_and_what_is_none() -> None:
 def test_types_are_named_with_their_module() -> None:
     """A class that is not built in stands behind its module."""
 
-    class Refused(Exception):
+    class RefusedError(Exception):
         pass
 
-    assert described(Refused())[TYPE] == f"{__name__}.{Refused.__qualname__}"
+    assert described(RefusedError())[TYPE] == f"{__name__}.{RefusedError.__qualname__}"
 
 
 def test_causes_and_contexts_are_chained() -> None:
@@ -101,7 +101,9 @@ def test_causes_and_contexts_are_chained() -> None:
 
 def test_members_of_groups_are_described() -> None:
     """Every member has its own description, groups inside groups too."""
-    group = ExceptionGroup("two", [raised(ValueError("a")), ExceptionGroup("deep", [KeyError("b")])])  # type: ignore[list-item]
+    first = ValueError("a")
+    raised(first)
+    group = ExceptionGroup("two", [first, ExceptionGroup("deep", [KeyError("b")])])
     found = described(group)
     assert found[MESSAGE] == "two (2 sub-exceptions)"
     assert [member[TYPE] for member in found[MEMBERS]] == ["ValueError", "ExceptionGroup"]
@@ -160,11 +162,10 @@ def test_rings_end() -> None:
 
 def test_deep_tracebacks_keep_both_ends() -> None:
     """Of a recursion the outermost and innermost frames stay, with the number of those between."""
-    try:
-        dive(500, lambda: 1 // 0)  # type: ignore[arg-type, return-value]
-    except ZeroDivisionError as error:
-        total = len(traceback.extract_tb(error.__traceback__))
-        lines = described(error)[LINES]
+    with pytest.raises(ZeroDivisionError) as caught:
+        dive(500, lambda: 1 // 0)
+    total = len(traceback.extract_tb(caught.value.__traceback__))
+    lines = described(caught.value)[LINES]
     assert len(lines) == MAX_FRAMES + 1
     assert lines[MAX_FRAMES // 2] == f"… {total - MAX_FRAMES} frames"
     assert "in test_deep_tracebacks_keep_both_ends: dive(500" in lines[0]
@@ -175,11 +176,9 @@ def test_frames_are_bounded_in_all() -> None:
     """A group of deep recursions shares one allowance of frames."""
 
     def deep() -> Exception:
-        try:
-            dive(100, lambda: 1 // 0)  # type: ignore[arg-type, return-value]
-        except ZeroDivisionError as error:
-            return error
-        raise AssertionError
+        with pytest.raises(ZeroDivisionError) as caught:
+            dive(100, lambda: 1 // 0)
+        return caught.value
 
     found = described(ExceptionGroup("g", [deep() for _ in range(MAX_MEMBERS)]))
     frames = [line for member in found[MEMBERS] for line in member[LINES] if line.startswith("File ")]
@@ -227,9 +226,9 @@ def test_notes_stand_behind_the_traceback() -> None:
 def test_exceptions_that_resist_are_described_all_the_same() -> None:
     """Overridden attributes are not asked, and a __str__ that raises leaves a placeholder."""
 
-    class Resists(Exception):
+    class ResistsError(Exception):
         @property
-        def __notes__(self) -> list[str]:
+        def __notes__(self) -> list[str]:  # type: ignore[override]
             raise RuntimeError
 
         @property
@@ -243,8 +242,8 @@ def test_exceptions_that_resist_are_described_all_the_same() -> None:
         def __str__(self) -> str:
             raise OSError
 
-    found = described(raised(Resists()))
-    assert found[MESSAGE].endswith("Resists failed: OSError>")
+    found = described(raised(ResistsError()))
+    assert found[MESSAGE].endswith("ResistsError failed: OSError>")
     assert found[LINES][0].endswith("raise error")
 
 
@@ -255,10 +254,9 @@ def test_long_messages_are_cut() -> None:
 
 def test_syntax_errors_are_described() -> None:
     """The message of a SyntaxError says file and line."""
-    try:
+    with pytest.raises(SyntaxError) as caught:
         compile("a b", "given.py", "exec")
-    except SyntaxError as error:
-        found = described(error)
+    found = described(caught.value)
     assert found[TYPE] == "SyntaxError"
     assert "(given.py, line 1)" in found[MESSAGE]
 
@@ -341,5 +339,3 @@ def test_describe_works_at_the_end_of_the_stack() -> None:
         recurse()
     assert len(results) > 100
     assert all(found is not None and found[TYPE] == "RecursionError" for found in results)
-
-

@@ -171,6 +171,26 @@ def test_a_block_that_touches_nothing_writes_nothing(ledger: Ledger, monkeypatch
     assert b"w000" not in entries[0]
 
 
+def test_a_row_that_was_forgotten_may_come_back(directory: Path, ledger: Ledger) -> None:
+    """Forgetting counts once: neither in a later transaction nor within its own does it take a newer row away."""
+    first, second = worker(1), worker(2)
+    for row in (first, second):
+        collect(ledger, row, 1)
+    with ledger.transaction() as change:
+        change.forget(first.producer)
+        change.forget(second.producer)
+        change.worker(second)
+    assert ledger.workers == {second.producer: second}
+    collect(ledger, first, 2)
+    collect(ledger, second, 3)
+    with ledger.transaction() as change:
+        change.worker(first)
+        change.forget(first.producer)
+    ledger.close()
+    with closing(opened(directory)) as after:
+        assert after.workers == {second.producer: second}
+
+
 def test_threads_commit_one_after_the_other(directory: Path, ledger: Ledger) -> None:
     """The receive thread and the sinks' writers share the ledger and lose no count to one another."""
     row = worker(count=0)

@@ -164,6 +164,36 @@ def test_a_full_disk_is_an_error_and_not_a_signal(path: Path, owner: Owner, monk
     assert reopened(path) == b"kept!"
 
 
+def _broken(*_: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_bigger_file_that_can_not_be_synced_does_not_replace_the_old(
+    path: Path, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Growing is all or nothing: what can't be brought to the disk is thrown away."""
+    owner.append(b"kept")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", _broken)
+        with pytest.raises(PageError, match=r"page: can't be made with 16384 bytes: Input/output error"):
+            owner.append(b"y" * 3000)
+    owner.close()
+    assert reopened(path) == b"kept"
+
+
+def test_an_error_after_the_replacement_comes_out(path: Path, owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that can't be synced is an error even where the old slots would have had room."""
+    owner.append(b"x")
+    with monkeypatch.context() as patch:
+        patch.setattr("logbus.collectors.page._sync_directory", _broken)
+        owner.state += b"y" * 300
+        with pytest.raises(PageError, match="Input/output error"):
+            owner.page.compact()
+    owner.append(b"z")
+    owner.close()
+    assert reopened(path) == b"x" + b"y" * 300 + b"z"
+
+
 def test_a_full_disk_does_not_matter_while_the_snapshot_fits(
     path: Path, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -452,6 +482,26 @@ def test_an_error_that_says_nothing_about_the_file_leaves_it_where_it_is(
         with pytest.raises(PageError, match=r"page: can't be opened: Too many open files"):
             Owner(path)
     assert reopened(path) == b"x"
+
+
+def test_a_file_that_can_not_be_put_aside_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the directory refuses the new name there is no way to start, and both reasons are said."""
+    path.write_bytes(b"garbage")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", _broken)
+        with pytest.raises(PageError, match="has 7 bytes, which is not two slots; it can't be put aside: Input/output"):
+            Owner(path)
+    Owner(path).close()
+
+
+def test_what_was_put_aside_and_is_a_directory_stays(path: Path) -> None:
+    """A directory that once stood in the place of the page is in nobody's way and not removed."""
+    path.mkdir()
+    Owner(path).close()
+    for _ in range(KEPT_CORRUPT + 1):
+        path.touch()
+        Owner(path).close()
+    assert path.with_name("page.corrupt-1").is_dir()
 
 
 def test_a_directory_that_can_not_hold_a_page_is_an_error(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -52,6 +53,14 @@ def test_nothing_written_is_all_lost(tmp_path: Path) -> None:
     row = interrupted(tmp_path / "log", b"")
     assert resolve(row) == Resolution("main", 0, 3, 0, 0, ((A, 10, 2), (B, 5, 1)))
     assert (tmp_path / "log").read_bytes() == BEFORE
+
+
+def test_counts_start_from_the_intent(tmp_path: Path) -> None:
+    """A row that already counts the write, or a part of it, does not count it twice."""
+    row = interrupted(tmp_path / "log", b"one\ntwo\nth")
+    row.delivered = 3
+    assert resolve(row) == Resolution("main", 2, 1, 0, 2, ((B, 5, 1),))
+    assert (row.delivered, row.law(0)) == (3, True)
 
 
 def test_lines_longer_than_a_read(tmp_path: Path) -> None:
@@ -123,6 +132,18 @@ def test_a_path_that_can_not_be_one_is_unknown(tmp_path: Path) -> None:
     row = interrupted(tmp_path / "log", b"one\n")
     assert row.intent is not None
     row.intent = row.intent._replace(path="a\0b")
+    assert resolve(row) == Resolution("main", 0, 0, 3, 0, ((A, 10, 2), (B, 5, 1)))
+
+
+@pytest.mark.parametrize("call", ["pread", "ftruncate"])
+def test_a_disk_that_fails_says_nothing(tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that can't be read or cut does not stop a start: the write in hand is unknown."""
+    row = interrupted(tmp_path / "log", b"one\ntw")
+
+    def fail(*_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, call, fail)
     assert resolve(row) == Resolution("main", 0, 0, 3, 0, ((A, 10, 2), (B, 5, 1)))
 
 

@@ -6,7 +6,7 @@ import collections
 import logging
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 import pytest
@@ -48,13 +48,21 @@ class LyingDict(dict[str, Any]):
     """A dict whose own methods are of no use."""
 
     def items(self) -> Any:
+        """Raises."""
         raise RuntimeError
 
     def __len__(self) -> int:
-        return -1
+        return 10**12
 
     def __iter__(self) -> Iterator[str]:
         raise RuntimeError
+
+
+class Named(NamedTuple):
+    """A tuple with names."""
+
+    x: int
+    y: int
 
 
 class LyingList(list[Any]):
@@ -118,7 +126,7 @@ def test_containers_are_rebuilt_so_that_later_changes_do_not_show() -> None:
 
 def test_subclasses_of_containers_are_read_by_their_base() -> None:
     """Methods that lie are not asked; ordered, default and named kinds keep their contents."""
-    named = collections.namedtuple("named", "x y")(1, 2)  # noqa: PYI024
+    named = Named(1, 2)
     fields = {"dict": LyingDict(a=1), "list": LyingList([1, 2]), "counter": collections.Counter("aab"), "named": named}
     assert split_extra(fields.items())[1] == {
         "dict": {"a": 1},
@@ -132,8 +140,8 @@ def test_a_proxy_that_claims_to_be_a_dict_is_an_object() -> None:
     """__class__ is not believed."""
 
     class Claims:
-        @property
-        def __class__(self) -> type:  # type: ignore[override]
+        @property  # type: ignore[misc]
+        def __class__(self) -> type:
             return dict
 
         def __repr__(self) -> str:
@@ -172,7 +180,9 @@ def test_nodes_and_characters_of_all_nested_fields_are_bounded_together() -> Non
     assert scalars == {"more": "<list of 2 items>", "text": "<list of 1 items>"}
     assert count_nodes(nested) < MAX_NODES + 20
     assert size < FIELD_BYTES * (MAX_NODES + 10) + MAX_NESTED_CHARS
-    assert split_extra([("l", list(range(MAX_NODES + 9)))])[1] == {"l": [*range(MAX_NODES - 1), "…[truncated 10 items]"]}
+    assert split_extra([("l", list(range(MAX_NODES + 9)))])[1] == {
+        "l": [*range(MAX_NODES - 1), "…[truncated 10 items]"]
+    }
 
 
 def test_nested_text_is_bounded() -> None:
@@ -333,7 +343,7 @@ def record_of(message: str = "m", **parts: Any) -> list[Any]:
 
 
 def test_a_record_that_fits_is_not_touched() -> None:
-    """shrink gives back what needs no shrinking."""
+    """What needs no shrinking comes back as it was."""
     record = record_of(extra={"a": 1}, nested={"b": [1]}, exception=["E", "m", ["l"], None, None, []])
     assert shrink(record, MIN_RECORD_BYTES) == record
 

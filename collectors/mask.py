@@ -234,7 +234,7 @@ def _value(text: str, pair: re.Match[str]) -> tuple[int, int]:
     if text.startswith(MASK, at) and not text[at + len(MASK) : at + len(MASK) + 1].isalnum():
         return at, at
     if text[at : at + 1] in ("[", "(", "{"):
-        return at, _after_brackets(text, at)
+        return at, _end(_BARE, text, _after_brackets(text, at))
     key = pair[1].lower()
     if key.endswith(("authorization", "auth")) and (credentials := _CREDENTIALS.match(text, at)):
         return at, credentials.end()

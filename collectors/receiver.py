@@ -29,6 +29,8 @@ class Turn:
     """What one turn of the loop took in, in the order of its arrival: a batch, a mark, or a rejected frame each."""
 
     arrivals: list[tuple[Header, Batch | Mark | None]]
+    #: Whether more may wait in the socket.
+    full: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.arrivals)
@@ -47,12 +49,15 @@ class Receiver:
         """Takes what waits in the socket, up to a turn's worth. Never waits, never raises on what it reads."""
         turn = Turn([])
         size = 0
-        while len(turn.arrivals) < TURN_FRAMES and size < TURN_BYTES:
+        frames = 0
+        while not turn.full:
             try:
                 frame = self.socket.recv(zmq.NOBLOCK)
             except zmq.Again:
                 break
+            frames += 1
             size += len(frame)
+            turn.full = frames >= TURN_FRAMES or size >= TURN_BYTES
             if self.socket.get(zmq.RCVMORE):
                 self._skip_parts()
                 continue

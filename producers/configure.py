@@ -73,8 +73,7 @@ def configure(
     producer = producer_for(settings)
     producer.eager = True
     root = logging.getLogger()
-    if not any(isinstance(handler, LogbusHandler) for handler in root.handlers):
-        root.addHandler(LogbusHandler.of(producer))
+    _attach(root, producer)
     if settings.level is not None:
         root.setLevel(settings.level)
     elif root.level == logging.WARNING:  # what a root logger has when nobody has chosen
@@ -87,6 +86,18 @@ def configure(
     if settings.endpoint.lock.exists():
         producer.wait_welcome(WELCOME_TIMEOUT)
     return producer
+
+
+def _attach(root: logging.Logger, producer: Producer) -> None:
+    """Gives the root logger one handler of configure(): that of an earlier call with other settings goes."""
+    for handler in list(root.handlers):
+        if isinstance(handler, LogbusHandler):
+            if handler.producer is producer:
+                return
+            if handler.configured:
+                root.removeHandler(handler)
+                handler.producer.shutdown()
+    root.addHandler(LogbusHandler.of(producer))
 
 
 def stats() -> Stats:

@@ -8,7 +8,7 @@ import time
 from itertools import islice
 from typing import Any, Final
 
-from logbus.producers import context as _context
+from logbus.producers.context import active, add_context
 from logbus.producers.exception import describe, from_text
 from logbus.producers.producer import Producer, producer_for
 from logbus.producers.sanitise import safe_message, split_extra
@@ -55,6 +55,8 @@ class LogbusHandler(logging.Handler):
         shutdown_timeout: float | None = None,
     ) -> None:
         super().__init__(level)
+        #: Whether configure() made this handler, and may replace it.
+        self.configured = False
         given: dict[str, Any] = {
             "endpoint": endpoint,
             "control": control,
@@ -74,6 +76,7 @@ class LogbusHandler(logging.Handler):
         handler = cls.__new__(cls)
         logging.Handler.__init__(handler)
         handler.producer = producer
+        handler.configured = True
         return handler
 
     def createLock(self) -> None:  # noqa: N802 (logging's name)
@@ -113,11 +116,9 @@ class LogbusHandler(logging.Handler):
         if len(attributes) > _N_STANDARD or type(record) is not logging.LogRecord:
             extra, nested, more = _extra(attributes)
             size += more
-        scope = _context.active()
+        scope = active()
         if scope is not None:
-            size += scope[2]
-            extra = {**scope[0], **extra} if scope[0] and extra else extra or scope[0]
-            nested = {**scope[1], **nested} if scope[1] and nested else nested or scope[1]
+            extra, nested, size = add_context(extra, nested, size, scope)
         if record.exc_info or record.exc_text or record.stack_info:
             exception, extra, more = _details(record, extra)
             size += more

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import time
 import weakref
@@ -32,6 +33,8 @@ from logbus.wire import PRODUCER_REASONS, REASONS, UNENCODABLE
 #: Seconds that a fork waits, at most, for the frames in the socket to leave.
 FORK_TIMEOUT: Final = 0.25
 
+#: Level bucket from which on a record is sent at once.
+_URGENT: Final = bucket_of(logging.ERROR)
 _UNENCODABLE_WORD: Final = DROPPED + UNENCODABLE * len(BUCKETS)
 
 
@@ -156,8 +159,11 @@ class Producer:
                 cell[SETTLED] += 1
             raise
         sender = life.sender
-        if sender is not None and sender.idle:
-            sender.wake()
+        if sender is not None:
+            if bucket >= _URGENT:
+                sender.hurry()
+            elif sender.idle:
+                sender.wake()
 
     def _emit_early(self, record: tuple[Any, ...]) -> None:
         """A record before the life has begun. The first caller opens; nobody waits for it."""

@@ -29,8 +29,8 @@ from logbus.producers.pack import FRAME_BYTES, FRAME_RECORDS, Packed, Packer
 from logbus.producers.subscriber import Subscriber
 from logbus.wire import BYE, DATA, MARK, SHUTDOWN, UNENCODABLE, pack_frame, pack_payload
 
-#: Seconds that the first record of a burst waits for company.
-GATHER_S: Final = 0.01
+#: Seconds that the first record of a burst waits for company; one of level ERROR or above does not wait.
+GATHER_S: Final = 0.02
 #: Seconds between MARKs, and between reports of drops.
 MARK_INTERVAL_S: Final = 1.0
 #: Seconds that an exit waits for the welcome of a collector it has never heard of.
@@ -52,6 +52,7 @@ class Sender:
     ) -> None:
         #: True while a new record has to wake the thread.
         self.idle = False
+        self._urgent = False
         self._endpoint = endpoint
         self._control = control
         self._buffer = buffer
@@ -86,6 +87,12 @@ class Sender:
         self.idle = False
         with contextlib.suppress(OSError):  # full: it is awake as it is; closed: it has ended
             os.write(self._writing, b"\0")
+
+    def hurry(self) -> None:
+        """Sends what the buffer holds at once: a crash may follow. Safe in a signal handler; never blocks."""
+        if not self._urgent:
+            self._urgent = True
+            self.wake()
 
     def wait_welcome(self, timeout: float) -> bool:
         """Waits until a collector has said its state, at most ``timeout`` seconds."""
@@ -194,7 +201,8 @@ class Sender:
                 self._mark_due = True
             ending = self._deadline is not None
             free = True
-            if ending or now >= gather_until:
+            if ending or now >= gather_until or self._urgent:
+                self._urgent = False
                 free = self._send(push, subscriber)
                 gather_until = time.monotonic() + GATHER_S
             serving = self._serving(subscriber)

@@ -16,7 +16,7 @@ from scripts.demo.check import Verdict, check, check_secrets, end_of_last_line
 from scripts.demo.follow import Follower
 from scripts.demo.layout import CHECKOUT, WORKERS, Layout
 from scripts.demo.scene import Scene
-from scripts.demo.supervisor import POLL_SECONDS, UP, DemoError, Supervisor, tail
+from scripts.demo.supervisor import POLL_SECONDS, UP, DemoError, Supervisor, discard, tail
 from scripts.demo.witness import Statement
 
 _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
@@ -31,11 +31,12 @@ REST_SECONDS = 10.0
 
 def run(layout: Layout, log: Path, seconds: float) -> int:
     """Runs the demo once; 0 if every record is accounted for, else 1 with the reasons on stderr."""
-    for stale in (layout.state, layout.witnesses, layout.output):
-        shutil.rmtree(stale, ignore_errors=True)
+    supervisor = Supervisor(layout)
+    supervisor.clear()
+    for stale in (layout.state, layout.witnesses, layout.output, layout.sockets):
+        discard(stale)
     offset = end_of_last_line(log)
     environment = layout.environment(seconds=seconds, rate=RATE)
-    supervisor = Supervisor(layout)
     console = Follower(layout.console)
     try:
         supervisor.start(environment, outlive=False)
@@ -55,6 +56,7 @@ def run(layout: Layout, log: Path, seconds: float) -> int:
         verdict = Verdict(problems=[str(error)])
     finally:
         supervisor.shutdown()
+        discard(layout.sockets)
     print()
     for fact in verdict.facts:
         print(fact)

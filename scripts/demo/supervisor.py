@@ -46,7 +46,7 @@ class Supervisor:
     def start(self, environment: Mapping[str, str], *, outlive: bool) -> None:
         """Starts supervisord and with it every program. With ``outlive`` it stays when this process ends.
 
-        What an earlier run left (processes, sockets, a stale scene) goes first. Raises DemoError.
+        What an earlier run left (processes, sockets, its scene) goes first. Raises DemoError.
         """
         layout = self._layout
         self.clear()
@@ -96,7 +96,10 @@ class Supervisor:
         self.clear()
 
     def clear(self) -> None:
-        """Ends whatever still lives of the run directory, and removes its sockets. Raises DemoError."""
+        """Ends whatever still lives of the run directory, and removes its sockets. Raises DemoError.
+
+        The workers' counter pages stay where they are: the next collector on the same ledger reads them.
+        """
         layout = self._layout
         try:
             if self._process is not None and self._process.poll() is None:
@@ -108,8 +111,9 @@ class Supervisor:
         if killed:
             print(f"had to kill {', '.join(killed)}", file=sys.stderr)
         if layout.sockets.exists():
-            private_directory(layout.sockets)  # raises when it is not ours to remove
-            shutil.rmtree(layout.sockets)
+            for path in private_directory(layout.sockets).rglob("*"):
+                if path.is_socket():
+                    path.unlink()
 
     def _call(self, method: str, *arguments: object) -> Any:
         from supervisor.xmlrpc import SupervisorTransport
@@ -120,6 +124,12 @@ class Supervisor:
                 return getattr(server.supervisor, method)(*arguments)
             except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
                 raise DemoError(f"supervisord: {method} failed: {error}") from error
+
+
+def discard(directory: Path) -> None:
+    """Removes a directory of the demo with all that is in it; raises ConfigurationError when it is not ours."""
+    if directory.exists():
+        shutil.rmtree(private_directory(directory))
 
 
 def supervisorctl(environment: Mapping[str, str], *arguments: str) -> int:

@@ -34,6 +34,8 @@ TASKS = 4
 #: Seconds that one request may take, and that the first retry waits.
 REQUEST_SECONDS = 5
 RETRY_SECONDS = 0.05
+#: Seconds that a client sleeps at most before it asks again, and so until it notices that it is to stop.
+NAP_SECONDS = 0.2
 
 #: For the console; failures are logged through loguru, as proxywhirl's own records are.
 progress = logging.getLogger("progress")
@@ -73,6 +75,7 @@ class Traffic:
         self._errands = cycle(self._plan())
         self._due = 0.0
         self._mutex = threading.Lock()
+        self._stopped = False
         self.requests = 0
         self.failed = 0
 
@@ -101,12 +104,20 @@ class Traffic:
                 await asyncio.gather(*(self._async_client(rotator) for _ in range(TASKS)))
             self._report()
 
+    def stop(self) -> None:
+        """Makes no new request; the run returns once those under way are done. Safe in a signal handler."""
+        self._stopped = True
+
     def _client(self, rotator: ProxyWhirl) -> None:
-        for _ in range(ROUND_REQUESTS // THREADS):
-            delay = self._turn()
-            if delay is None:
+        made = 0
+        while made < ROUND_REQUESTS // THREADS:
+            nap = self._turn()
+            if nap is None:
                 return
-            time.sleep(delay)
+            if nap:
+                time.sleep(nap)
+                continue
+            made += 1
             with self._errand() as errand:
                 if errand.content is None:
                     rotator.get(errand.url)
@@ -114,11 +125,15 @@ class Traffic:
                     rotator.post(errand.url, content=errand.content)
 
     async def _async_client(self, rotator: AsyncProxyWhirl) -> None:
-        for _ in range(ROUND_REQUESTS // TASKS):
-            delay = self._turn()
-            if delay is None:
+        made = 0
+        while made < ROUND_REQUESTS // TASKS:
+            nap = self._turn()
+            if nap is None:
                 return
-            await asyncio.sleep(delay)
+            if nap:
+                await asyncio.sleep(nap)
+                continue
+            made += 1
             with self._errand() as errand:
                 if errand.content is None:
                     await rotator.get(errand.url)
@@ -139,17 +154,23 @@ class Traffic:
                 logger.opt(exception=True).error("gave up on {}", errand.operation)
 
     def _turn(self) -> float | None:
-        """Seconds until the next request may start, or None when there is none any more. Never catches up."""
+        """0 if a request may be made now, which then counts as made; else seconds to sleep before asking again.
+
+        None when no request is to be made any more. At most one that was late is made up for.
+        """
         with self._mutex:
             if self._done():
                 return None
             now = time.monotonic()
-            start = max(self._due, now)
-            self._due = start + self._interval
+            if now < self._due:
+                return min(self._due - now, NAP_SECONDS)
+            self._due = max(self._due + self._interval, now)
             self.requests += 1
-            return start - now
+            return 0.0
 
     def _done(self) -> bool:
+        if self._stopped:
+            return True
         if self._limit is not None and self.requests >= self._limit:
             return True
         return self._ends is not None and time.monotonic() >= self._ends

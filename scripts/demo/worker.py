@@ -1,7 +1,8 @@
 """One worker of the demo: the real proxywhirl, logging through loguru and stdlib, and one call to ``logbus``.
 
 ``python -m scripts.demo.worker --kind sync|async --index N --seconds S --rate R --directory DIR``. With
-``--seconds 0`` it goes on until SIGTERM, on which the producer drains. At a normal end it leaves its statement.
+``--seconds 0`` it goes on until SIGTERM, which ends the requests first and then drains: what a thread logs while the
+process is being closed would be dropped, and counted as that. At its end a worker leaves its statement.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,8 +56,9 @@ def work(worker: str, layout: Layout, bounds: Bounds) -> Statement:
     logging.getLogger().setLevel(level)
     logger.remove()  # loguru's own handler on stderr
     witness.attach()
-    logbus.configure(worker=worker, level=role.level)
     traffic = Traffic(scene, bounds, strategy=role.strategy, careless=role.careless)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: traffic.stop())
+    logbus.configure(worker=worker, level=role.level)
     if worker.startswith("async"):
         asyncio.run(traffic.run_async())
     else:

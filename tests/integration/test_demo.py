@@ -68,7 +68,9 @@ class Demo:
     def nothing_is_left(self) -> bool:
         """Whether no process and no socket of the demo exists any more."""
         layouts = (self.once, self.service)
-        return not any(leash.living(layout.alive) or layout.sockets.exists() for layout in layouts)
+        processes = [process for layout in layouts for process in leash.living(layout.alive)]
+        sockets = [path for layout in layouts for path in layout.sockets.rglob("*") if path.is_socket()]
+        return not processes and not sockets
 
 
 @pytest.fixture
@@ -149,5 +151,6 @@ def test_service_restarts_what_crashes_and_goes_down_without_loss(demo: Demo) ->
     finally:
         code, output = demo.run("down")
     assert code == 0, output
+    assert "shutdown" not in output
     assert demo.run("down") == (0, "not up\n")
     assert demo.run("ps")[0] == 1

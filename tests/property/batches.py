@@ -13,7 +13,9 @@ from logbus.collectors.decode import Batch, decode
 PRODUCER = bytes(range(16))
 INT64 = st.integers(-(2**63), 2**63 - 1)
 #: Texts with the characters that end lines, move cursors and reorder what one reads, more often than chance has it.
-TEXTS = st.text(max_size=20) | st.text(st.sampled_from('ab "=\\\n\r\t\0\x1b\x7f\x85\u2028\u202e\u200b\U000e0001é'), max_size=9)
+TEXTS = st.text(max_size=20) | st.text(
+    st.sampled_from('ab "=\\\n\r\t\0\x1b\x7f\x85\u2028\u202e\u200b\U000e0001é'), max_size=9
+)
 FLOATS = st.floats(min_value=-sys.float_info.max, max_value=sys.float_info.max)
 SCALARS = st.none() | st.booleans() | INT64 | FLOATS | TEXTS
 KEYS = st.sampled_from(["request_id", "operation", "proxy_url", "source", "user_id", "n", "token", "a b"]) | TEXTS
@@ -45,7 +47,9 @@ def payloads(draw: st.DrawFn) -> list[Any]:
         st.none() | st.dictionaries(KEYS, NESTED, max_size=2),
         st.none() | EXCEPTIONS,
     ).map(list)
-    drops = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 9), INT64, INT64).map(list), max_size=2)
+    drops = st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 9), INT64, INT64).map(list), max_size=2
+    )
     source = [draw(TEXTS), draw(st.integers(0, 2**31)), draw(TEXTS), draw(TEXTS)]
     return [source, sites, threads, draw(st.lists(record, max_size=4)), draw(drops)]
 

@@ -12,15 +12,17 @@ from logbus.errors import WireError
 from tests.property.batches import batch_of, header, payload_of, payloads
 
 
-def decoded(payload: bytes, count: int) -> Batch | None:
+def _decoded(payload: bytes, count: int) -> Batch | None:
+    reason = ""
     try:
         return decode(header(count), payload)
     except WireError as error:
-        assert error.reason in ("payload", "count", "limits")
-        return None
+        reason = error.reason
+    assert reason in ("payload", "count", "limits")
+    return None
 
 
-def check_usable(batch: Batch | None) -> None:
+def _check_usable(batch: Batch | None) -> None:
     if batch is not None:
         for encode in (JsonFormat().encode, TextFormat().encode):
             assert len(lines(encode(batch))) == len(batch.records)
@@ -41,21 +43,23 @@ def test_a_damaged_payload_is_refused_or_decoded(payload: list[Any], data: st.Da
     at = data.draw(st.integers(0, len(packed) - 1))
     flip = data.draw(st.integers(1, 255))
     damaged = bytes((*packed[:at], packed[at] ^ flip, *packed[at + 1 :]))
-    check_usable(decoded(damaged, len(payload[3])))
-    assert decoded(packed[:at], len(payload[3])) is None
+    _check_usable(_decoded(damaged, len(payload[3])))
+    assert _decoded(packed[:at], len(payload[3])) is None
 
 
 def test_every_single_damage_of_one_payload() -> None:
     """Each truncation of a full record is refused; each byte, changed in three ways, harms nothing."""
     raised = ["E", "bad", ["line"], ["K", "k", [], None, None, []], None, []]
-    packed = wire.pack_payload(payload_of([10**15, 0, 0, "message", {"k": 1.5, "s": "t"}, {"n": [1, {"a": None}]}, raised]))
+    packed = wire.pack_payload(
+        payload_of([10**15, 0, 0, "message", {"k": 1.5, "s": "t"}, {"n": [1, {"a": None}]}, raised])
+    )
     for at in range(len(packed)):
-        assert decoded(packed[:at], 1) is None
+        assert _decoded(packed[:at], 1) is None
         for flip in (0x01, 0x80, 0xFF):
-            check_usable(decoded(bytes((*packed[:at], packed[at] ^ flip, *packed[at + 1 :])), 1))
+            _check_usable(_decoded(bytes((*packed[:at], packed[at] ^ flip, *packed[at + 1 :])), 1))
 
 
 @given(st.binary(max_size=200), st.integers(0, 3))
 def test_noise_is_refused_or_decoded(noise: bytes, count: int) -> None:
     """Random bytes never raise anything but WireError."""
-    check_usable(decoded(noise, count))
+    _check_usable(_decoded(noise, count))

@@ -19,8 +19,8 @@ LINES = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b" 
 def test_every_point_at_which_a_write_may_stop(earlier: list[bytes], lines: list[bytes], waiting: int) -> None:
     """Delivered are the lines that are in the file, and the file ends with a line; a second look says the same."""
     before, written = b"".join(earlier), b"".join(lines)
-    for cut in range(len(written) + 1):
-        with tempfile.TemporaryDirectory(prefix="lb-", dir="/tmp") as directory:
+    with tempfile.TemporaryDirectory(prefix="lb-", dir="/tmp") as directory:
+        for cut in range(len(written) + 1):
             path = Path(directory) / "log"
             path.write_bytes(before + written[:cut])
             info = path.stat()

@@ -13,21 +13,21 @@ from tests.property.batches import PRODUCER, batch_of, header, payload_of
 PLAIN = [1_000_000, 0, 0, "hello", None, None, None]
 
 
-def refused(payload: Any, *, count: int = 1) -> str:
+def _refused(payload: Any, *, count: int = 1) -> str:
     packed = payload if isinstance(payload, bytes) else msgpack.packb(payload, use_bin_type=True, datetime=True)
     with pytest.raises(WireError) as caught:
         decode(header(count), packed)
     return caught.value.reason
 
 
-def nested(depth: int) -> dict[str, Any]:
+def _nested(depth: int) -> dict[str, Any]:
     value: dict[str, Any] = {"leaf": 1}
     for _ in range(depth - 1):
         value = {"inner": value}
     return value
 
 
-def chained(depth: int) -> list[Any]:
+def _chained(depth: int) -> list[Any]:
     raised: list[Any] = ["E", "m", [], None, None, []]
     for _ in range(depth - 1):
         raised = ["E", "m", [], raised, None, []]
@@ -80,63 +80,63 @@ def test_a_view_of_a_frame_is_decoded_without_a_copy() -> None:
 )
 def test_extra_holds_scalars_only(value: object) -> None:
     """Bytes, containers, ext types and timestamps among the scalars refuse the frame."""
-    assert refused(payload_of([0, 0, 0, "m", {"k": value}, None, None])) == "payload"
+    assert _refused(payload_of([0, 0, 0, "m", {"k": value}, None, None])) == "payload"
 
 
 @pytest.mark.parametrize("value", [b"bytes", msgpack.ExtType(5, b"x"), msgpack.Timestamp(2**40, 0), {1: 2}, {b"k": 2}])
 def test_nested_values_are_what_json_can_hold(value: object) -> None:
     """Bytes, ext types, timestamps and keys that are no text refuse the frame, at any depth."""
-    assert refused(payload_of([0, 0, 0, "m", None, {"k": [[value]]}, None])) == "payload"
+    assert _refused(payload_of([0, 0, 0, "m", None, {"k": [[value]]}, None])) == "payload"
 
 
 def test_nested_values_have_a_depth() -> None:
     """Sixteen levels of containers pass and seventeen don't."""
-    assert batch_of(payload_of([0, 0, 0, "m", None, nested(MAX_DEPTH), None])).records[0].nested == nested(MAX_DEPTH)
-    assert refused(payload_of([0, 0, 0, "m", None, nested(MAX_DEPTH + 1), None])) == "limits"
+    assert batch_of(payload_of([0, 0, 0, "m", None, _nested(MAX_DEPTH), None])).records[0].nested == _nested(MAX_DEPTH)
+    assert _refused(payload_of([0, 0, 0, "m", None, _nested(MAX_DEPTH + 1), None])) == "limits"
 
 
 def test_nested_values_have_a_size() -> None:
     """A thousand and twenty-four nodes pass and one more doesn't, in one list or in many."""
     assert batch_of(payload_of([0, 0, 0, "m", None, {"k": [0] * (MAX_NODES - 1)}, None])).records
-    assert refused(payload_of([0, 0, 0, "m", None, {"k": [0] * MAX_NODES}, None])) == "limits"
-    assert refused(payload_of([0, 0, 0, "m", None, {"k": [[]] * MAX_NODES}, None])) == "limits"
+    assert _refused(payload_of([0, 0, 0, "m", None, {"k": [0] * MAX_NODES}, None])) == "limits"
+    assert _refused(payload_of([0, 0, 0, "m", None, {"k": [[]] * MAX_NODES}, None])) == "limits"
 
 
 def test_exceptions_have_a_depth_and_a_size() -> None:
     """Sixteen chained exceptions pass, seventeen or a group of thousands don't."""
-    assert batch_of(payload_of([0, 0, 0, "m", None, None, chained(MAX_DEPTH)])).records
-    assert refused(payload_of([0, 0, 0, "m", None, None, chained(MAX_DEPTH + 1)])) == "limits"
+    assert batch_of(payload_of([0, 0, 0, "m", None, None, _chained(MAX_DEPTH)])).records
+    assert _refused(payload_of([0, 0, 0, "m", None, None, _chained(MAX_DEPTH + 1)])) == "limits"
     group = ["G", "m", [], None, None, [["E", "m", [], None, None, []]] * MAX_NODES]
-    assert refused(payload_of([0, 0, 0, "m", None, None, group])) == "limits"
+    assert _refused(payload_of([0, 0, 0, "m", None, None, group])) == "limits"
 
 
 def test_endless_nesting_is_a_refused_frame() -> None:
     """A hundred thousand brackets end neither the interpreter nor the collector, wherever they stand."""
     brackets = b"\x91" * 100_000 + b"\x90"
-    assert refused(brackets) == "payload"
+    assert _refused(brackets) == "payload"
     around = msgpack.packb(payload_of([0, 0, 0, "m", None, {"k": "HERE"}, None]))
-    assert refused(around.replace(b"\xa4HERE", brackets)) == "payload"
+    assert _refused(around.replace(b"\xa4HERE", brackets)) == "payload"
 
 
 def test_the_header_counts_the_records() -> None:
     """A payload with another number of records than its header says is refused."""
-    assert refused(payload_of(PLAIN), count=2) == "count"
-    assert refused(payload_of(PLAIN, PLAIN), count=1) == "count"
+    assert _refused(payload_of(PLAIN), count=2) == "count"
+    assert _refused(payload_of(PLAIN, PLAIN), count=1) == "count"
 
 
 def test_indices_point_into_the_tables() -> None:
     """A record of a site or a thread that the payload does not have is refused."""
-    assert refused(payload_of([0, 1, 0, "m", None, None, None])) == "limits"
-    assert refused(payload_of([0, 0, 1, "m", None, None, None])) == "limits"
-    assert refused(payload_of([0, -1, 0, "m", None, None, None])) == "payload"
+    assert _refused(payload_of([0, 1, 0, "m", None, None, None])) == "limits"
+    assert _refused(payload_of([0, 0, 1, "m", None, None, None])) == "limits"
+    assert _refused(payload_of([0, -1, 0, "m", None, None, None])) == "payload"
 
 
 def test_tables_have_a_size() -> None:
     """More than 4,096 threads or sites are refused."""
-    assert refused(payload_of(PLAIN, threads=["t"] * 4097)) == "limits"
+    assert _refused(payload_of(PLAIN, threads=["t"] * 4097)) == "limits"
     payload = payload_of(PLAIN)
     payload[1] *= 4097
-    assert refused(payload) == "limits"
+    assert _refused(payload) == "limits"
 
 
 @pytest.mark.parametrize("drop", [[3, 0, 1, 0, 0], [0, 6, 1, 0, 0], [0, 0, -1, 0, 0], [0, 0, 1, 0]])
@@ -144,7 +144,7 @@ def test_drops_name_a_reason_of_the_producer_and_a_bucket(drop: list[int]) -> No
     """A drop with a reason that is the collector's to book, or out of bounds, refuses the frame."""
     payload = payload_of(PLAIN)
     payload[4] = [drop]
-    assert refused(payload) == "payload"
+    assert _refused(payload) == "payload"
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_drops_name_a_reason_of_the_producer_and_a_bucket(drop: list[int]) -> No
 )
 def test_other_payloads_are_refused(payload: Any) -> None:
     """What is not exactly the payload of the wire is one WireError."""
-    assert refused(payload) == "payload"
+    assert _refused(payload) == "payload"
 
 
 def test_what_json_has_no_number_for_becomes_text() -> None:
@@ -179,7 +179,7 @@ def test_what_json_has_no_number_for_becomes_text() -> None:
     assert other == Record(1, 0, 0, "n", {"d": 2.5})
 
 
-def made(*records: Record) -> Batch:
+def _made(*records: Record) -> Batch:
     site = Site("logbus", 30, "WARNING", "m", "f", 1, "logbus")
     return build(Source("h", 1, "logbus", "logbus"), [site], ["t"], list(records), producer=PRODUCER, first_seq=9)
 
@@ -187,7 +187,7 @@ def made(*records: Record) -> Batch:
 def test_a_batch_is_built_in_process() -> None:
     """The collector's own records become a batch that shares nothing with what it was built from."""
     extra: dict[str, Any] = {"count": 37, "ratio": float("nan")}
-    batch = made(Record(1, 0, 0, "37 records dropped", extra))
+    batch = _made(Record(1, 0, 0, "37 records dropped", extra))
     assert (batch.producer, batch.first_seq, batch.drops) == (PRODUCER, 9, [])
     assert batch.records == [Record(1, 0, 0, "37 records dropped", {"count": 37, "ratio": "NaN"})]
     assert batch.records[0].extra is not extra
@@ -204,5 +204,5 @@ def test_a_batch_is_built_in_process() -> None:
 def test_a_batch_built_in_process_has_the_same_limits(record: Record, reason: str) -> None:
     """What a frame may not hold, a batch of our own may not either."""
     with pytest.raises(WireError) as caught:
-        made(record)
+        _made(record)
     assert caught.value.reason == reason

@@ -6,7 +6,7 @@ from logbus.collectors.decode import Batch, Record, Site, Source
 from logbus.collectors.filter import SinkFilter
 
 
-def batch(*sites: tuple[str, int, str], records: list[int] | None = None) -> Batch:
+def _batch(*sites: tuple[str, int, str], records: list[int] | None = None) -> Batch:
     table = [Site(logger, level, "", "m", "f", 1, component) for logger, level, component in sites]
     order = records if records is not None else list(range(len(table)))
     return Batch(b"p" * 16, 0, Source("h", 1, "w", "a"), table, ["t"], [Record(0, site, 0, "m") for site in order], [])
@@ -37,25 +37,25 @@ HTTPX = ("httpx", 30, "httpx")
 def test_records_are_taken_by_level_and_component(given: dict[str, object], taken: list[int] | None) -> None:
     """Level and components include, exclusions win, and None stands for all."""
     chosen = SinkFilter(**given)  # type: ignore[arg-type]
-    assert chosen.select(batch(ROTATOR, CACHE, HTTPX)) == taken
+    assert chosen.select(_batch(ROTATOR, CACHE, HTTPX)) == taken
 
 
 def test_sites_are_decided_once_for_all_their_records() -> None:
     """Decisions are by site, and records are selected in their order."""
     chosen = SinkFilter(level=20)
-    mixed = batch(CACHE, ROTATOR, records=[1, 0, 1, 0, 0, 1])
+    mixed = _batch(CACHE, ROTATOR, records=[1, 0, 1, 0, 0, 1])
     assert chosen.accepted_sites(mixed) == [False, True]
     assert chosen.select(mixed) == [0, 2, 5]
 
 
 def test_a_site_without_records_filters_nothing() -> None:
     """When the refused sites have no record in the batch, all records are taken."""
-    assert SinkFilter(level=20).select(batch(CACHE, ROTATOR, records=[1, 1])) is None
+    assert SinkFilter(level=20).select(_batch(CACHE, ROTATOR, records=[1, 1])) is None
 
 
 def test_an_empty_batch_is_taken_whole() -> None:
     """A batch with neither sites nor records has nothing to filter."""
-    assert SinkFilter(level=20).select(batch()) is None
+    assert SinkFilter(level=20).select(_batch()) is None
 
 
 def test_decisions_follow_the_site_and_not_its_place() -> None:
@@ -63,5 +63,5 @@ def test_decisions_follow_the_site_and_not_its_place() -> None:
     chosen = SinkFilter(components=("c7",))
     for index in range(5000):
         expected = None if index == 7 else []
-        assert chosen.select(batch(("app", 20, f"c{index}"))) == expected
-    assert chosen.select(batch(("app", 20, "c7"))) is None
+        assert chosen.select(_batch(("app", 20, f"c{index}"))) == expected
+    assert chosen.select(_batch(("app", 20, "c7"))) is None

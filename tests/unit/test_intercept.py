@@ -79,7 +79,8 @@ def test_a_record_that_comes_late_keeps_its_caller_and_time(log: logging.Logger,
 
 
 @pytest.mark.parametrize(
-    ("level", "name"), [(10, "DEBUG"), (25, "NOTICE"), (40, "ERROR"), (5, "Level 5"), (33, "Level 33"), (20, "INFO")]
+    ("level", "name"),
+    [(10, "DEBUG"), (25, "NOTICE"), (40, "ERROR"), (5, "Level 5"), (33, "Level 33"), (34, "SUCCESS"), (20, "INFO")],
 )
 def test_levels_keep_name_and_number(log: logging.Logger, taken: list[Record], level: int, name: str) -> None:
     """Levels that loguru has are its own; others keep the name that the application gave them."""

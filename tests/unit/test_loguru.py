@@ -123,8 +123,8 @@ def test_exceptions_are_described(taken: Recorder) -> None:
         assert (kind, message) == ("KeyError", "'id'")
         assert lines[0].startswith(f'File "{__file__}"')
         assert entry.size > 300
-    logger.catch(message="caught")(lambda: [][0])()
-    assert finish(taken.last.exception)[0] == "IndexError"
+    logger.catch(message="caught")(lambda: int("no"))()
+    assert finish(taken.last.exception)[0] == "ValueError"
     logger.opt(exception=True).info("none to describe")
     assert taken.last.exception is None
 
@@ -302,13 +302,14 @@ def test_attach_replaces_only_the_handler_that_loguru_brings() -> None:
 
 def test_removal_is_noticed_for_both_ways() -> None:
     """Whoever adds a sink himself is attached, until loguru lets it go."""
-    makers: list[Callable[[Producer], int]] = [
-        lambda producer: logger.add(loguru_sink(producer=producer)),
-        lambda producer: logger.add(**loguru_handler(producer=producer)),
+    makers: list[Callable[[Producer], dict[str, Any]]] = [
+        lambda producer: {"sink": loguru_sink(producer=producer)},
+        lambda producer: loguru_handler(producer=producer),
     ]
-    for add in makers:
+    for make in makers:
         producer = producer_of(Recorder())
-        identity = add(producer)
+        handler = make(producer)
+        identity = logger.add(**handler)
         assert is_attached(producer)
         assert not is_attached(producer_of(Recorder()))
         logger.remove(identity)

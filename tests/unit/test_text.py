@@ -127,6 +127,7 @@ def test_integers_that_the_wire_cannot_hold_become_text() -> None:
     try:
         assert plain_scalar(2**64) == "18446744073709551616"
         assert plain_scalar(-(2**2047)) == str(-(2**2047))
+        assert plain_scalar(2**3000) == "<integer of 3001 bits>"
         assert plain_scalar(10**5000) == "<integer of 16610 bits>"
     finally:
         sys.set_int_max_str_digits(limit)
@@ -197,6 +198,13 @@ def test_long_text_is_cut_and_says_how_much_is_missing() -> None:
     assert len(short) <= 1000
     assert mark == f"[truncated {len(text) - len(kept)} chars]"
     assert cut(short, 1000) == short
+
+
+def test_a_cut_falls_between_words() -> None:
+    """A word is kept whole or not at all, unless there is only one."""
+    assert cut("Bearer " * 20, 32 + 14) == "Bearer Bearer …[truncated 126 chars]"
+    assert cut("Bearer " * 20, 32 + 17) == "Bearer Bearer …[truncated 126 chars]"
+    assert cut("x" * 100, 32 + 17) == "x" * 17 + "…[truncated 83 chars]"
 
 
 def test_long_bytes_are_cut_and_say_their_length() -> None:

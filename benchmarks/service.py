@@ -1,0 +1,111 @@
+"""The collector under measurement: the real ``logbus collector start`` in a process of its own, with one JSON file.
+
+One serves a whole run, as a collector does: what a repetition costs is the difference of its CPU clock before and
+after, so that its start is in no figure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from benchmarks.record import LOGGER
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+#: Seconds for a collector to start, to write what it was sent, and to end.
+PATIENCE_S: Final = 30.0
+#: Seconds between looks.
+_LOOK_S: Final = 0.01
+
+_READY = re.compile(r"ready: records (\S+), control (\S+)$", re.MULTILINE)
+_MARK: Final = f'"logger":"{LOGGER}"'.encode()
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process, all its threads, user and system (Linux: the clock of a process by its pid)."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """The environment of a child: this checkout first on its path, sockets and state in the run's own directory."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOGBUS_")}
+    return {
+        **kept,
+        "PYTHONPATH": str(ROOT),
+        "LOGBUS_RUNTIME_DIR": str(directory / "runtime"),
+        "LOGBUS_STATE_DIR": str(directory / "state"),
+    }
+
+
+class Service:
+    """A collector, started and ready. ``lines`` is how many reference records its file holds, as far as read."""
+
+    def __init__(self, directory: Path) -> None:
+        self.lines = 0
+        self._directory = directory
+        self._log = directory / "service.jsonl"
+        self._rest = b""
+        self._offset = 0
+        errors = directory / "service.err"
+        command = [sys.executable, "-m", "logbus", "collector", "start", "--sink", f"file:{self._log}"]
+        with errors.open("wb") as file:
+            self._process = subprocess.Popen(command, cwd=directory, env=environment(directory), stderr=file)
+        deadline = time.monotonic() + PATIENCE_S
+        while (found := _READY.search(errors.read_text())) is None:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self._process.kill()
+                self._process.wait()
+                raise RuntimeError(f"the collector did not start: {errors.read_text()}")
+            time.sleep(_LOOK_S)
+        self.endpoint, self.control = found[1], found[2]
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the collector so far."""
+        return cpu_seconds(self._process.pid)
+
+    def wait_lines(self, lines: int) -> bool:
+        """Waits until its file holds so many reference records in all; whether it holds exactly these."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self._read() < lines and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        return self.lines == lines
+
+    def status(self) -> dict[str, Any]:
+        """The ledger, as ``logbus status --json`` prints it."""
+        command = [sys.executable, "-m", "logbus", "status", "--json", "--control", self.control]
+        done = subprocess.run(
+            command, env=environment(self._directory), cwd=self._directory, capture_output=True, check=False
+        )
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _read(self) -> int:
+        """Counts what the file has got since the last look."""
+        with self._log.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        self._offset += len(data)
+        whole, newline, rest = (self._rest + data).rpartition(b"\n")
+        self._rest = rest
+        self.lines += (whole + newline).count(_MARK)
+        return self.lines

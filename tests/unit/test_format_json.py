@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from logbus.collectors.format import FORMATS, JsonFormat, TextFormat, lines
+from tests.property.batches import batch_of, payload_of
+
+
+def _record(
+    message: str = "m", extra: Any = None, nested: Any = None, exception: Any = None, time: int = 0
+) -> list[Any]:
+    return [time, 0, 0, message, extra, nested, exception]
+
+
+def _encoded(*records: list[Any], level: tuple[int, str] = (20, "INFO")) -> list[bytes]:
+    payload = payload_of(*records)
+    payload[1][0][1:3] = level
+    return lines(JsonFormat().encode(batch_of(payload)))
+
+
+def _line(*given: Any, **named: Any) -> dict[str, Any]:
+    [only] = _encoded(_record(*given, **named))
+    loaded: dict[str, Any] = json.loads(only)
+    return loaded
+
+
+def test_a_line_in_full() -> None:
+    """A plain record has the required fields and those that are always there, in this order."""
+    assert _encoded(_record("hello", time=1_700_000_000_123_456)) == [
+        b'{"timestamp":"2023-11-14T22:13:20.123456Z","level":"INFO","message":"hello","logger":"app.db",'
+        b'"component":"app","module":"db","function":"query","line":7,"process_id":42,"thread_name":"MainThread",'
+        b'"worker":"worker-1","host":"host","app_name":"app"}\n'
+    ]
+
+
+def test_usual_fields_stand_at_the_top() -> None:
+    """The promoted fields are top-level; everything else stands under extra, nested values kept."""
+    extra = {"request_id": "r", "n": 1, "proxy_url": "http://h", "user_id": 7, "level": "mine", "ok": None}
+    loaded = _line("m", extra, {"tree": {"a": [1, None]}, "source": ["nested"]})
+    assert (loaded["request_id"], loaded["proxy_url"], loaded["user_id"], loaded["level"]) == (
+        "r",
+        "http://h",
+        7,
+        "INFO",
+    )
+    assert loaded["extra"] == {"n": 1, "level": "mine", "ok": None, "tree": {"a": [1, None]}, "source": ["nested"]}
+
+
+@pytest.mark.parametrize(("extra", "nested"), [(None, None), ({}, None), ({}, {}), (None, {})])
+def test_nothing_of_its_own_leaves_no_trace(extra: Any, nested: Any) -> None:
+    """Empty maps give no empty objects."""
+    assert "extra" not in _line("m", extra, nested)
+
+
+def test_only_usual_fields_give_no_extra() -> None:
+    """A record with promoted fields alone has no extra, and its batch is left as it was."""
+    batch = batch_of(payload_of(_record("m", {"operation": "get", "strategy": None})))
+    loaded = json.loads(JsonFormat().encode(batch))
+    assert (loaded["operation"], loaded["strategy"], "extra" in loaded) == ("get", None, False)
+    assert batch.records[0].extra == {"operation": "get", "strategy": None}
+
+
+def test_exceptions_hang_together() -> None:
+    """An exception shows its type, message, traceback, cause, context and the members of a group."""
+    leaf = ["KeyError", "k", [], None, None, []]
+    loaded = _line("m", None, None, ["ValueError", "bad", ["line 1", "line 2"], leaf, leaf, [leaf, leaf]])
+    shown = {"type": "KeyError", "message": "k", "traceback": []}
+    assert loaded["exception"] == {
+        "type": "ValueError",
+        "message": "bad",
+        "traceback": ["line 1", "line 2"],
+        "cause": shown,
+        "context": shown,
+        "exceptions": [shown, shown],
+    }
+
+
+@pytest.mark.parametrize(
+    ("level", "fields"),
+    [
+        ((50, "CRITICAL"), {"level": "CRITICAL"}),
+        ((25, "SUCCESS"), {"level": "SUCCESS", "level_no": 25}),
+        ((21, "INFO"), {"level": "INFO", "level_no": 21}),
+        ((33, ""), {"level": "Level 33", "level_no": 33}),
+    ],
+)
+def test_custom_levels_keep_their_name_and_add_their_number(level: tuple[int, str], fields: dict[str, Any]) -> None:
+    """A level that is not one of the five says its number too."""
+    loaded = json.loads(_encoded(_record(), level=level)[0])
+    assert {key: loaded[key] for key in ("level", "level_no") if key in loaded} == fields
+
+
+def test_a_message_is_never_empty() -> None:
+    """An empty message is shown as such."""
+    assert _line("")["message"] == "(empty)"
+
+
+def test_what_would_deceive_the_eye_is_escaped() -> None:
+    r"""Control characters, separators and overrides are \u escapes, and come back as they were."""
+    text = 'a\n\r\0\x1b[31m\x7f\x85\u2028\u202e\u200b\ufeff\U000e0001 é 日 🎉 " \\'
+    [only] = _encoded(_record(text, {text: text}))
+    assert only.decode().isprintable() is False  # its newline
+    assert only[:-1].decode().isprintable()
+    assert "é 日 🎉".encode() in only
+    loaded = json.loads(only)
+    assert (loaded["message"], loaded["extra"]) == (text, {text: text})
+
+
+def test_only_lines_that_need_it_are_escaped_and_order_stays() -> None:
+    """A batch of plain and odd lines keeps their order and number."""
+    texts = ["plain", "é\u202e", "plain too", "\x7f", "日本"]
+    assert [json.loads(one)["message"] for one in _encoded(*[_record(text) for text in texts])] == texts
+
+
+def test_an_empty_batch_has_no_lines() -> None:
+    """No records are no bytes."""
+    assert JsonFormat().encode(batch_of(payload_of())) == b""
+
+
+def test_formats_have_names() -> None:
+    """Configuration knows the formats by name."""
+    assert FORMATS == ("json", "text")
+    assert (JsonFormat.name, TextFormat.name) == FORMATS

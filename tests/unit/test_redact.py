@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from logbus.collectors.decode import Batch, Raised, Record
+from logbus.collectors.redact import DEFAULT_FIELDS, Redactor
+from logbus.errors import ConfigurationError
+from tests.property.batches import batch_of, payload_of
+
+
+def _redacted(*records: list[Any], threads: list[str] | None = None, **given: Any) -> Batch:
+    batch = batch_of(payload_of(*records, threads=threads))
+    Redactor(**given).redact(batch)
+    return batch
+
+
+def _record(message: str = "m", extra: Any = None, nested: Any = None, exception: Any = None) -> list[Any]:
+    return [0, 0, 0, message, extra, nested, exception]
+
+
+def test_messages_are_masked_and_others_stay() -> None:
+    """Only the messages that hold a secret change."""
+    batch = _redacted(_record("via http://u:p@h"), _record("mail a@b.c"), _record("token=abc"), _record("a token"))
+    assert [one.message for one in batch.records] == ["via http://u:***@h", "mail a@b.c", "token=***", "a token"]
+
+
+def test_extra_values_are_masked_by_key_and_by_content() -> None:
+    """A secret key hides its value whatever it is; another value is masked as a text."""
+    extra = {
+        "password": 12345,
+        "apiKey": "k",
+        "url": "http://u:p@h",
+        "max_tokens": 512,
+        "tokens": "x",
+        "token": None,
+        "n": 1,
+    }
+    [one] = _redacted(_record(extra=extra)).records
+    assert one.extra == {
+        "password": "***",
+        "apiKey": "***",
+        "url": "http://u:***@h",
+        "max_tokens": 512,
+        "tokens": "***",
+        "token": "***",
+        "n": 1,
+    }
+
+
+def test_nested_values_are_masked_at_any_depth() -> None:
+    """Keys, texts and headers as pairs are masked in lists and maps; what stands under a secret key goes whole."""
+    nested = {
+        "headers": {"Cookie": ["a=b", {"c": "d"}], "Host": "h"},
+        "raw": [["authorization", "Basic x"], ["host", "h"], ["via http://u:p@h", 1]],
+        "max_tokens": [1],
+        "deep": [[[{"x": "token=abc", "n": 3}]]],
+        "usage": {"tokens": 7},
+    }
+    [one] = _redacted(_record(nested=nested)).records
+    assert one.nested == {
+        "headers": {"Cookie": "***", "Host": "h"},
+        "raw": [["authorization", "***"], ["host", "h"], ["via http://u:***@h", 1]],
+        "max_tokens": "***",
+        "deep": [[[{"x": "token=***", "n": 3}]]],
+        "usage": {"tokens": 7},
+    }
+
+
+def test_keys_are_masked_and_none_is_lost() -> None:
+    """A key that holds a secret is masked too; two that become one stay two."""
+    extra = {"http://u:p@h": 1, "http://u:q@h": 2}
+    [one, other] = _redacted(_record(extra=dict(extra), nested={"k": dict(extra)}), _record(extra={"n": 1})).records
+    assert one.extra == {"http://u:***@h": 1, "http://u:***@h~2": 2}
+    assert one.nested == {"k": one.extra}
+    assert other.extra == {"n": 1}
+
+
+def test_exceptions_are_masked_with_their_chains() -> None:
+    """Type, message and traceback lines are masked in an exception, its cause, its context and its members."""
+
+    def raised(*linked: Any) -> list[Any]:
+        cause, context, members = linked or (None, None, [])
+        return ["Bad http://u:p@h", "password=x", ["  c = Client('http://u:p@h')", "  pass"], cause, context, members]
+
+    [one] = _redacted(_record(exception=raised(raised(), raised(), [raised(), raised()]))).records
+    leaf = Raised("Bad http://u:***@h", "password=***", ["  c = Client('http://u:***@h')", "  pass"], None, None, [])
+    assert one.exception == Raised(leaf.type, leaf.message, leaf.traceback, leaf, leaf, [leaf, leaf])
+
+
+def test_names_of_threads_and_source_are_masked() -> None:
+    """Names that an application gives to threads and workers are texts like others."""
+    payload = payload_of(_record(), threads=["poll http://u:p@h"])
+    payload[0] = ["h", 1, "worker token=abc", "app http://u:p@h"]
+    batch = batch_of(payload)
+    Redactor().redact(batch)
+    assert batch.threads == ["poll http://u:***@h"]
+    assert (batch.source.worker, batch.source.app_name) == ("worker token=***", "app http://u:***@h")
+
+
+def test_call_sites_are_code_and_stay() -> None:
+    """A logger or a function named after a secret keeps its name."""
+    payload = payload_of(_record("token=abc"))
+    payload[1] = [["app.auth.token", 20, "INFO", "token", "password", 7, "auth"]]
+    batch = batch_of(payload)
+    Redactor().redact(batch)
+    assert (batch.sites[0].logger, batch.sites[0].function) == ("app.auth.token", "password")
+
+
+def test_what_proxywhirl_leaks_is_masked() -> None:
+    """The credentials that proxywhirl 0.3.3, httpx and httpcore were seen to log are gone."""
+    batch = _redacted(
+        _record("Added chain", {"entry_proxy": "http://user:s3cret@10.0.0.1:8080"}),
+        _record("Cache put: abc url=http://user:s3cret@10.0.0.1:8080"),
+        _record("AUDIT", None, {"body_summary": {"url": "http://user:s3cret@h"}, "headers": {"Cookie": "sid=s3cret"}}),
+        _record('HTTP Request: GET http://user:s3cret@h/?api_key=s3cret "HTTP/1.1 200 OK"'),
+        _record(
+            "receive_response_headers.complete return_value=(b'HTTP/1.1', 200, b'OK', [(b'Set-Cookie', b's3cret=1')])"
+        ),
+        _record("1 validation error: input_value='http://user:s3cret@h', input_type=str"),
+        _record("Proxy(id=1, url='http://user:s3cret@h', username=SecretStr('**********'))"),
+        _record("Request failed via http://user:s3cret@h:99999: connection refused"),
+    )
+    assert "s3cret" not in repr(batch)
+
+
+def test_given_fields_replace_the_default_ones() -> None:
+    """With fields of one's own, the default keys are plain, and URLs and schemes are masked all the same."""
+    text = "iban=x password=y http://u:p@h Bearer abc1"
+    [one] = _redacted(_record(text, {"IBAN": "x", "password": "y"}), fields=["iban"]).records
+    assert one.message == "iban=*** password=y http://u:***@h Bearer ***"
+    assert one.extra == {"IBAN": "***", "password": "y"}
+
+
+def test_without_fields_no_key_is_secret() -> None:
+    """An empty list of fields leaves URLs and schemes."""
+    [one] = _redacted(_record("token=x http://u:p@h"), fields=[]).records
+    assert one.message == "token=x http://u:***@h"
+
+
+def test_an_empty_field_is_refused() -> None:
+    """A field that can't match anything is a configuration error."""
+    with pytest.raises(ConfigurationError):
+        Redactor([*DEFAULT_FIELDS, ""])
+
+
+def test_a_batch_without_records_is_redacted() -> None:
+    """An empty batch is no special case."""
+    assert _redacted(threads=["token=abc"]).threads == ["token=***"]
+
+
+def test_more_urls_than_are_remembered() -> None:
+    """Masked texts are remembered up to a bound and are right beyond it, and again after it."""
+    redactor = Redactor()
+    for start in (*range(0, 6000, 500), 0):
+        batch = batch_of(payload_of(*[_record(f"http://u{n}:p{n}@h") for n in range(start, start + 500)]))
+        redactor.redact(batch)
+        assert [one.message for one in batch.records] == [f"http://u{n}:***@h" for n in range(start, start + 500)]
+
+
+def test_a_batch_built_by_hand_is_redacted() -> None:
+    """Redaction looks at the texts themselves, so that it may run on anything, and twice."""
+    batch = batch_of(payload_of(_record()))
+    batch.records.append(Record(0, 0, 0, "token=abc \ud800", {"url": "http://u:p@h"}))
+    for _ in range(2):
+        Redactor().redact(batch)
+        assert batch.records[1].message == "token=*** \ud800"
+        assert batch.records[1].extra == {"url": "http://u:***@h"}
+
+
+def test_a_frame_full_of_hostile_texts_takes_linear_time() -> None:
+    """A frame of the largest size, in one text or in thousands, is redacted in far less than a second of CPU."""
+    for size, count in ((240_000, 1), (60, 4000)):
+        text = 'token=password="://a:b'
+        batch = batch_of(payload_of(*[_record((text * (size // len(text) + 1))[:size]) for _ in range(count)]))
+        before = time.process_time()
+        Redactor().redact(batch)
+        assert time.process_time() - before < 2.5

@@ -9,8 +9,8 @@ What makes a comparison of loggers unfair, and what is done about it here:
   within a round, and their median is quoted with the smallest and the largest.
 - *somebody dropped*: what comes out is counted. A run in which a record is missing is void and in no figure.
 - *one hot call site*: there are ten, and beside the runs flat out there are paced ones, whose caches are cold.
-- *no redaction on one side*: logbus redacts with its default rules, the peers don't. This favours the peers, as does
-  their line, which has fewer fields. They flush each line, as the standard library's ``FileHandler`` always does.
+- *no redaction on one side*: logbus redacts with its default rules, the peers don't. This favours the peers. All
+  write lines of the same fields; theirs are flushed one by one, as the standard library's ``FileHandler`` always does.
 
 ``make bench-quick`` is :mod:`benchmarks.quick`.
 """

@@ -68,6 +68,7 @@ def through_queue(directory: Path, count: int) -> Carried:
     context = multiprocessing.get_context("spawn")
     waiting: Queue[Any] = context.Queue()
     with _spawned(context, _listen, (waiting, str(path))) as (listener, pipe):
+        _receive(pipe)
         with _workers(_log_to_queue, waiting, count, 0.0) as pipes:
             _wait_written(path, WORKERS * SITES)
             before = cpu_seconds(listener.pid or 0)
@@ -146,13 +147,12 @@ def _listen(pipe: Connection, waiting: Queue[Any], path: str) -> None:
 def _spawned(
     context: SpawnContext, target: Callable[..., None], arguments: tuple[Any, ...]
 ) -> Iterator[tuple[SpawnProcess, Connection]]:
-    """A ready process and the pipe to it. It ends with the block: by itself after it is told, or by force."""
+    """A process, just started, and the pipe to it. It ends with the block: when it is told to, or by force."""
     ours, theirs = context.Pipe()
     process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
     process.start()
     theirs.close()
     try:
-        _receive(ours)
         yield process, ours
         ours.send("end")
         process.join(PATIENCE_S)
@@ -172,7 +172,10 @@ def _workers(
     context = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
         arguments = (destination, count, rate)
-        yield [stack.enter_context(_spawned(context, target, arguments))[1] for _ in range(WORKERS)]
+        pipes = [stack.enter_context(_spawned(context, target, arguments))[1] for _ in range(WORKERS)]
+        for pipe in pipes:
+            _receive(pipe)
+        yield pipes
 
 
 def _run(pipes: Sequence[Connection]) -> list[tuple[float, int]]:

@@ -127,8 +127,8 @@ def _attach(task: Task) -> tuple[Drain, Lost]:
         root.addHandler(file)
         return (lambda: None), missing
     waiting: queue.SimpleQueue[object] = queue.SimpleQueue()
-    root.addHandler(logging.handlers.QueueHandler(waiting))  # type: ignore[arg-type]  # put_nowait is all it needs
-    listener = logging.handlers.QueueListener(waiting, file)  # type: ignore[arg-type]
+    root.addHandler(logging.handlers.QueueHandler(waiting))
+    listener = logging.handlers.QueueListener(waiting, file)
     listener.start()
 
     def drain() -> None:

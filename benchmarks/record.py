@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import socket
 import time
 from datetime import UTC, datetime
 from typing import Final
@@ -33,6 +34,7 @@ _WORK: Final = [
     for n in range(_REQUESTS)
 ]
 _next_request = itertools.cycle(_WORK).__next__
+
 
 # fmt: off
 def log_records(log: logging.Logger, count: int) -> None:
@@ -94,7 +96,9 @@ _STANDARD: Final = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dic
 
 
 class JsonLine(logging.Formatter):
-    """The formatter that people write: one JSON object with what a record has, through ``json.dumps``."""
+    """The formatter that people write: the fields of a logbus line as one JSON object, through ``json.dumps``."""
+
+    _host = socket.gethostname()
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its newline."""
@@ -103,13 +107,15 @@ class JsonLine(logging.Formatter):
             "level": record.levelname,
             "message": record.getMessage(),
             "logger": record.name,
+            "component": record.name.rpartition(".")[2],
             "module": record.module,
             "function": record.funcName,
             "line": record.lineno,
             "process_id": record.process,
             "thread_name": record.threadName,
+            "worker": record.processName,
+            "host": self._host,
+            "app_name": "benchmarks",
         }
-        for key, value in record.__dict__.items():
-            if key not in _STANDARD:
-                line[key] = value
+        line.update({key: value for key, value in record.__dict__.items() if key not in _STANDARD})
         return json.dumps(line)

@@ -40,7 +40,7 @@ from logbus.collectors.route import Route, Router
 from logbus.collectors.sinks.base import Sink
 from logbus.collectors.writer import Writer
 from logbus.collectors.zap import Doorkeeper
-from logbus.wire import DATA
+from logbus.wire import ACK_WANTED, DATA
 
 #: Seconds between looks at which workers live.
 SWEEP_S: Final = 0.25
@@ -48,8 +48,9 @@ SWEEP_S: Final = 0.25
 DRAIN_S: Final = 2.0
 #: Seconds between repetitions of "draining", for workers that connect meanwhile.
 REPEAT_S: Final = 0.05
-#: Seconds for the sinks to write what is queued, at the end.
+#: Seconds for the sinks to write what is queued, at the end; for an impatient one, which may be stopped for good.
 FLUSH_S: Final = 10.0
+FLUSH_IMPATIENT_S: Final = 1.0
 #: Seconds between looks at whether a question can be answered.
 ANSWER_S: Final = 0.02
 #: Seconds between looks at whether a sink that pushed back has room again.
@@ -98,6 +99,7 @@ class Collector:
         self._complaints: deque[str] = deque()
         self._next_sweep = 0.0
         self._receive_at = 0.0
+        self._emptied = False
         self._signals: int | None = None
         with contextlib.ExitStack() as undo:
             records_claim = Claim(endpoint, name=name)
@@ -152,9 +154,12 @@ class Collector:
         try:
             self._drain()
             self._receiver.socket.close(0)
-            deadline = time.monotonic() + (0.0 if self._hurried else FLUSH_S)
+            begun = time.monotonic()
             for route in self._router.routes:
-                route.writer.finish(deadline)
+                patience = FLUSH_S if route.writer.sink.patient else FLUSH_IMPATIENT_S
+                route.writer.finish(begun + (0.0 if self._hurried else patience))
+            while self._complaints:
+                self._tell(self._complaints.popleft())
             self._commands.close()
             self._publisher.close()
             self._doorkeeper.close()
@@ -164,7 +169,7 @@ class Collector:
     def status(self) -> dict[str, Any]:
         """The status document of the contract."""
         if not self._stopping:
-            self._sweep(idle=False)
+            self._sweep()
         state = self._publisher.state
         collector = {
             "name": self.name,
@@ -210,6 +215,8 @@ class Collector:
             turn = self._receiver.receive()
             if not turn.full:
                 self._receive_at = time.monotonic() + GATHER_S
+        if pushed_back or not deaf:  # frames that gather for a moment don't count as waiting
+            self._emptied = not (pushed_back or turn.full)
         while self._complaints:
             complaint = self._complaints.popleft()
             self._tell(complaint)
@@ -217,7 +224,7 @@ class Collector:
         if turn or self._own:
             self._enter(turn)
         if time.monotonic() >= self._next_sweep:
-            self._sweep(idle=not turn and not deaf)
+            self._sweep()
         self._commands.settle()
         return bool(turn)
 
@@ -241,12 +248,15 @@ class Collector:
                 self._redactor.redact(own)
                 batches.append(own)
             deliveries = self._router.enter(change, batches)
+        for header, _ in turn.arrivals:
+            if header.flags & ACK_WANTED:
+                self._publisher.acknowledge(header.producer, header.first_seq, bye=is_bye(header))
         for delivery in deliveries:
             delivery.writer.put(delivery.data, delivery.count, delivery.ranges)
 
-    def _sweep(self, *, idle: bool) -> None:
+    def _sweep(self) -> None:
         self._next_sweep = time.monotonic() + SWEEP_S
-        self._own.tell_losses(self._roll.sweep(self._publisher.listeners, idle=idle))
+        self._own.tell_losses(self._roll.sweep(self._publisher.listeners, emptied=self._emptied))
 
     def _drain(self) -> None:
         """The handshake of a graceful end: every worker holds its records, and everything sent is read."""
@@ -261,8 +271,8 @@ class Collector:
                 self._publisher.repeat()
             if not busy and not self._roll.unanswered(request, self._publisher.listeners):
                 break
-        self._sweep(idle=True)
-        if self._own:
+        self._sweep()
+        while self._own:
             self._enter(Turn([]))
 
     # ── the parts ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -285,7 +295,9 @@ class Collector:
     def _report_past(self, resolutions: Sequence[Resolution]) -> None:
         """Says what the last collector left unfinished."""
         if self._ledger.damage:
-            self._complaints.append(f"the ledger was damaged: {self._ledger.damage}")
+            text = f"the ledger was damaged: {self._ledger.damage}"
+            self._tell(text)
+            self._own.say(text, event="ledger_damaged")
         for found in resolutions:
             text = f"sink {found.sink!r}: the last collector ended with {found.lost} records not written"
             if found.unknown:

@@ -22,11 +22,14 @@ import msgspec
 
 from logbus import wire
 from logbus.errors import WireError
+from logbus.levels import BUCKETS
 
 #: Entries in the site table and in the thread table of one frame.
 MAX_TABLE: Final = 4096
 #: Levels of containers in a record's nested values, and of exceptions in an exception.
 MAX_DEPTH: Final = 16
+#: Entries of policy drops in one frame: one for each reason and level bucket. Each becomes a record of the collector.
+MAX_DROPS: Final = wire.PRODUCER_REASONS * len(BUCKETS)
 #: Containers and scalars in the nested values of one record, and exceptions in one exception.
 MAX_NODES: Final = 1024
 
@@ -148,6 +151,8 @@ def decode(header: wire.Header, payload: bytes | memoryview) -> Batch:
     sites, threads = body.sites, body.threads
     if len(sites) > MAX_TABLE or len(threads) > MAX_TABLE:
         raise WireError("limits", f"payload of {len(sites)} sites and {len(threads)} threads: at most {MAX_TABLE} each")
+    if len(body.drops) > MAX_DROPS:
+        raise WireError("limits", f"payload of {len(body.drops)} drop entries: at most {MAX_DROPS}")
     if records:
         if (site := max([record.site for record in records])) >= len(sites):
             raise WireError("limits", f"record of site {site}: the payload has {len(sites)} sites")

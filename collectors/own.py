@@ -34,6 +34,8 @@ class OwnRecords:
 
     def say(self, message: str, **fields: str | int) -> None:
         """One record, now, with these fields."""
+        # An error may name a file in bytes that are not UTF-8.
+        message = message.encode("utf-8", "backslashreplace").decode()
         extra: dict[str, str | int | float | bool | None] = {**fields}
         self._waiting.append(Record(time.time_ns() // 1000, 0, 0, message, extra))
 

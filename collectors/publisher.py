@@ -13,7 +13,7 @@ from typing import Final, Literal
 import zmq
 
 from logbus.bus import publisher_socket
-from logbus.control import PRODUCER_TOPIC, State
+from logbus.control import PRODUCER_TOPIC, State, pack_acknowledgement
 
 _SUBSCRIBED: Final = b"\1" + PRODUCER_TOPIC
 _UNSUBSCRIBED: Final = b"\0" + PRODUCER_TOPIC
@@ -56,6 +56,10 @@ class Publisher:
     def repeat(self) -> None:
         """Publishes the state once more; harmless for those who have it."""
         self.socket.send(self.state.pack(), zmq.NOBLOCK)
+
+    def acknowledge(self, producer: bytes, seq: int, *, bye: bool) -> None:
+        """Tells one producer that everything below ``seq`` is accounted for."""
+        self.socket.send(pack_acknowledgement(producer, seq, bye=bye), zmq.NOBLOCK)
 
     def listen(self) -> bool:
         """Takes in who came and who went. True when somebody came."""

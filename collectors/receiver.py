@@ -13,8 +13,10 @@ from typing import Final
 import zmq
 
 from logbus.collectors.decode import Batch, decode
-from logbus.collectors.mark import Mark, decode_mark
+from logbus.collectors.mark import MAX_COUNT, Mark, decode_mark
 from logbus.collectors.redact import Redactor
+from logbus.collectors.roll import OWN
+from logbus.collectors.rows import OLDER
 from logbus.errors import WireError
 from logbus.wire import BYE, DATA, Header, unpack_frame
 
@@ -22,6 +24,8 @@ from logbus.wire import BYE, DATA, Header, unpack_frame
 TURN_FRAMES: Final = 32
 #: Bytes taken in one turn, about.
 TURN_BYTES: Final = 1024 * 1024
+#: Producers that are rows of the collector's own; whoever calls himself so is not let in.
+_RESERVED: Final = frozenset({OWN, OLDER})
 
 
 @dataclass(slots=True)
@@ -63,6 +67,7 @@ class Receiver:
                 continue
             try:
                 header, payload = unpack_frame(frame)
+                _check(header)
             except WireError as error:
                 self.bad_frames[error.reason] += 1
                 continue
@@ -87,6 +92,14 @@ class Receiver:
         self.bad_frames["multipart"] += 1
         while self.socket.get(zmq.RCVMORE):
             self.socket.recv(zmq.NOBLOCK)
+
+
+def _check(header: Header) -> None:
+    """Refuses what the wire allows and the ledger can't hold. Raises WireError."""
+    if header.producer in _RESERVED:
+        raise WireError("producer", f"frame of producer {header.producer.hex()}, which is the collector's own row")
+    if header.first_seq > MAX_COUNT:
+        raise WireError("count", f"frame with sequence number {header.first_seq}: at most {MAX_COUNT} can be counted")
 
 
 def is_bye(header: Header) -> bool:

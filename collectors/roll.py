@@ -2,7 +2,8 @@
 
 Sequence numbers of a producer are contiguous, and its frames come in order. So a frame that starts beyond the next
 number expected proves that what lies between was sent and lost; so does a MARK that says more was sent than came.
-The death of a producer is told by the lock on its counter page, and the page then has the last word.
+The death of a producer is told by the lock on its counter page, and the page then has the last word. It is asked
+once nothing of the dead can still arrive: what waits in the record socket is neither lost nor, later, a duplicate.
 """
 
 from __future__ import annotations
@@ -17,19 +18,22 @@ from typing import Final
 from logbus import folded
 from logbus.collectors.decode import Batch, Source
 from logbus.collectors.ledger import Change, Ledger, WorkerRow
-from logbus.collectors.mark import Mark
+from logbus.collectors.mark import MAX_COUNT, Mark
 from logbus.counters import SUFFIX, DeadPage, page_is_alive, read_page
 from logbus.errors import PageError
 from logbus.wire import COLLECTOR_LOST, REASONS, REJECTED, WORKER_LOST
 
 #: Seconds since its last MARK in which a worker counts as live.
 LIVE_S: Final = 3.0
-#: Seconds without a frame after which a dead producer has nothing more in our sockets.
+#: Seconds that a producer has to be dead, and unheard, before its row is closed: its last frames take some time from
+#: the kernel into our socket.
 QUIET_S: Final = 0.2
 #: The collector's own row, one for all its lives.
 OWN: Final = b"\xff" * 16
 #: Lost ranges remembered per worker, in case a frame comes late after all.
 _GAPS: Final = 64
+#: Characters kept of each name that a worker gives itself; every commit of its row writes them.
+_NAME_CHARS: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ class Roll:
         self._members: dict[bytes, Member] = {
             producer: Member(row) for producer, row in ledger.workers.items() if row.state == "live" and producer != OWN
         }
+        #: Producers whose page was found without its owner, and when first (monotonic seconds).
+        self._dead: dict[bytes, float] = {}
 
     def __len__(self) -> int:
         """Workers that have not gone."""
@@ -97,7 +103,7 @@ class Roll:
             fresh = self._late(member, batch.first_seq, count)
             row.duplicated += count - len(fresh)
             batch.records = [batch.records[at] for at in fresh]
-        else:
+        elif count:  # a frame without records only reports drops, and may be an old one
             row.collected += count
             row.next_seq = batch.first_seq + count
         change.worker(row)
@@ -132,29 +138,37 @@ class Roll:
         change.worker(row)
         return losses
 
-    def sweep(self, listeners: set[bytes], *, idle: bool) -> list[Loss]:
-        """Closes the rows of workers that have died. ``idle``: nothing waits in the record socket.
+    def sweep(self, listeners: set[bytes], *, emptied: bool) -> list[Loss]:
+        """Closes the rows of workers that have died, those too that were never heard here. Returns new losses.
 
-        A row is closed once nothing of it can still arrive: when the socket is empty, or when others were heard and
-        it was not for a while.
+        ``emptied``: the last look at the record socket left nothing in it. While it is not so nobody is closed.
         """
         losses: list[Loss] = []
         now = time.monotonic()
+        dead: dict[bytes, float] = {}
         for producer, member in list(self._members.items()):
             quiet = now - member.heard
-            if quiet < QUIET_S or (not idle and quiet < LIVE_S):
+            if quiet < QUIET_S:
                 continue
             alive = page_is_alive(self._path(producer))
             if alive is False:
-                losses += self._close_by_page(producer)
-            elif alive is None and producer not in listeners and (member.said_bye or quiet > LIVE_S):
-                losses += self._close_by_mark(member)
-        losses += self._adopt()
+                dead[producer] = self._dead.get(producer, now)
+            elif alive is None and emptied and producer not in listeners and (member.said_bye or quiet > LIVE_S):
+                self._close_by_mark(member)
+        for producer in self._dead_strangers():
+            dead[producer] = self._dead.get(producer, now)
+        self._dead = dead
+        if emptied:
+            for producer, since in dead.items():
+                if now - since >= QUIET_S:
+                    losses += self._close_by_page(producer)
+            with contextlib.suppress(OSError, PageError):
+                losses += self._adopt_folded()
         return losses
 
-    def _adopt(self) -> list[Loss]:
-        """Takes over the pages of producers that died without being heard here, and the sums of folded ones."""
-        losses: list[Loss] = []
+    def _dead_strangers(self) -> list[bytes]:
+        """Producers that have left a page and were not heard, or not lately."""
+        found: list[bytes] = []
         with contextlib.suppress(OSError):
             for path in self._pages.glob(f"*{SUFFIX}"):
                 try:
@@ -162,10 +176,8 @@ class Roll:
                 except ValueError:
                     continue
                 if producer not in self._members and page_is_alive(path) is False:
-                    losses += self._close_by_page(producer)
-        with contextlib.suppress(OSError, PageError):
-            losses += self._adopt_folded()
-        return losses
+                    found.append(producer)
+        return found
 
     def _adopt_folded(self) -> list[Loss]:
         if not (self._pages / folded.FOLDED).exists():
@@ -189,20 +201,26 @@ class Roll:
         path = self._path(producer)
         try:
             page = read_page(path)
+            if max(page.totals.emitted, page.totals.sent, *page.totals.dropped) > MAX_COUNT:
+                raise PageError(path, f"holds counts beyond {MAX_COUNT}")
         except FileNotFoundError:
             return []
         except PageError:
             member = self._members.get(producer)
-            losses = self._close_by_mark(member) if member is not None else []
-            path.rename(path.with_suffix(".unreadable"))
-            return losses
+            if member is not None:
+                self._close_by_mark(member)
+            with contextlib.suppress(OSError):
+                path.rename(path.with_suffix(".unreadable"))
+            return []
         if page.alive:
             return []
-        if producer not in self._members and (row := self._ledger.workers.get(producer)) and row.state != "live":
-            path.unlink(missing_ok=True)  # a crash came between the row and the removal
-            return []
-        losses = self._close(producer, page)
-        path.unlink(missing_ok=True)
+        losses: list[Loss] = []
+        row = self._ledger.workers.get(producer)
+        # A row that is closed and has its page still: a crash came between the two, or the page can't be removed.
+        if producer in self._members or row is None or row.state == "live":
+            losses = self._close(producer, page)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
         self._members.pop(producer, None)
         return losses
 
@@ -226,7 +244,7 @@ class Roll:
             change.worker(row)
         return losses
 
-    def _close_by_mark(self, member: Member) -> list[Loss]:
+    def _close_by_mark(self, member: Member) -> None:
         """The last word on a producer whose page can't be had: its last MARK, and the rest is unknown."""
         row = member.row
         with self._ledger.transaction() as change:
@@ -242,7 +260,6 @@ class Roll:
             row.state = "gone" if member.said_bye else "crashed"
             change.worker(row)
         self._members.pop(row.producer, None)
-        return []
 
     def _member(self, change: Change, producer: bytes, source: Source | None) -> Member:
         member = self._members.get(producer)
@@ -256,7 +273,8 @@ class Roll:
         member.heard = time.monotonic()
         if source is not None:
             row = member.row
-            row.worker, row.host, row.pid, row.app_name = source.worker, source.host, source.pid, source.app_name
+            row.worker, row.host = source.worker[:_NAME_CHARS], source.host[:_NAME_CHARS]
+            row.pid, row.app_name = source.pid, source.app_name[:_NAME_CHARS]
         change.worker(member.row)
         return member
 

@@ -12,8 +12,7 @@ from itertools import compress
 
 from logbus.collectors.decode import Batch
 from logbus.collectors.filter import SinkFilter
-from logbus.collectors.format import Formatter
-from logbus.collectors.format import lines as split_lines
+from logbus.collectors.format import Formatter, lines as split_lines
 from logbus.collectors.ledger import Change
 from logbus.collectors.rows import Range
 from logbus.collectors.writer import Writer

@@ -64,7 +64,8 @@ class WorkerRow:
     lost: list[int] = field(default_factory=_zeros)
     #: Records that came a second time; outside the law.
     duplicated: int = 0
-    #: Emitted, never sent as far as is known, and nobody can say what became of them.
+    #: Part of what was sent, and nobody can say what became of them: an earlier ledger knew and is gone, or the
+    #: worker is, with its page (what may never have left its buffer then counts as sent).
     unknown: int = 0
     #: When the last MARK came, in epoch seconds; 0 before the first.
     mark_at: float = 0.0
@@ -88,12 +89,13 @@ class WorkerRow:
 
     @property
     def in_flight(self) -> int:
-        """Records that the last MARK calls buffered, or sent and by then neither collected nor booked as lost."""
+        """Records that the last MARK calls buffered, or sent and by then not collected, booked as lost or unknown."""
         return self.buffered + self._travelling
 
     @property
     def _travelling(self) -> int:
-        return self.sent - self.mark_collected - self.mark_lost[COLLECTOR_LOST] - self.mark_lost[REJECTED]
+        ended = self.mark_collected + self.mark_lost[COLLECTOR_LOST] + self.mark_lost[REJECTED] + self.mark_unknown
+        return self.sent - ended
 
     def law(self) -> bool:
         """Whether the law of a worker holds."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
-import sys
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from logbus.bus import check_name, control_endpoint, records_endpoint, state_directory
 from logbus.collectors.claim import raise_descriptor_limit
@@ -21,6 +22,8 @@ from logbus.collectors.sinks.file import FileSink
 if TYPE_CHECKING:
     from logbus.collectors.config import Settings
 
+_STDERR: Final = 2
+
 
 def run(settings: Settings, *, name: str) -> int:
     """Runs a collector in the foreground until SIGTERM, SIGINT or the stop command; returns the exit code.
@@ -28,6 +31,7 @@ def run(settings: Settings, *, name: str) -> int:
     Raises what :class:`logbus.collectors.collector.Collector` raises.
     """
     check_name(name)
+    _occupy_standard_streams()
     raise_descriptor_limit()
     endpoint = records_endpoint(settings.bus.endpoint, name=name)
     control = control_endpoint(settings.bus.control, records=endpoint, name=name)
@@ -79,6 +83,18 @@ def destinations(settings: Settings) -> list[Destination]:
     return found
 
 
+def _occupy_standard_streams() -> None:
+    """Sees to it that descriptors 0 to 2 are nothing else: where one is closed, the next file opened gets its number,
+    and the console sink would write into that. Opened for reading, so that each write fails and is counted.
+    """
+    while (fd := os.open(os.devnull, os.O_RDONLY)) <= _STDERR:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+
+
 def _tell(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    """A line for people on stderr, if it takes one: a pipe that nobody reads, or that is broken, ends nothing."""
+    with contextlib.suppress(OSError):
+        # A pipe that is ready takes this many bytes without waiting.
+        if select.select([], [_STDERR], [], 0)[1]:
+            os.write(_STDERR, f"{text}\n".encode("utf-8", "backslashreplace")[-select.PIPE_BUF :])

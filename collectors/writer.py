@@ -57,7 +57,8 @@ class Writer:
         """Opens the sink and starts the thread. Raises what opening raises."""
         self.sink.open()
         with self._ledger.transaction() as change:
-            self.row.type, self.row.checkable, self.row.state = self.sink.type, self.sink.checkable, "ok"
+            self.row.type, self.row.checkable = self.sink.type, self.sink.checkable
+            self.row.state, self.row.last_error = "ok", None
             change.sink(self.row)
         self._thread.start()
 
@@ -123,9 +124,9 @@ class Writer:
                 taken, size = self._take()
             if ended:
                 return
-            if reopen:
+            if reopen or not taken:
                 with contextlib.suppress(OSError, LogbusError):  # the next write says the same, and is tried again
-                    self.sink.reopen()
+                    (self.sink.reopen if reopen else self.sink.look)()
             if taken:
                 self._write_until_done(taken, size)
 

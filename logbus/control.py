@@ -8,6 +8,7 @@ the PUB socket too, so that a late worker has it as soon as it has connected.
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -17,6 +18,7 @@ from logbus.errors import WireError
 STATE_TOPIC: Final = b"S"
 #: Topic of one producer (its 16 bytes follow): subscribed by each, so that the collector knows who listens.
 PRODUCER_TOPIC: Final = b"P"
+_ACKNOWLEDGEMENT: Final = struct.Struct("!Q?")
 #: Bytes of a control message that are read at most.
 MAX_CONTROL_BYTES: Final = 1024 * 1024
 #: Version of commands and state; another one is refused.
@@ -58,6 +60,19 @@ class State:
         if wrong or state.state not in ("serving", "draining"):
             raise WireError("control", f"state snapshot has a wrong value for {', '.join(wrong) or 'state'}")
         return state
+
+
+def pack_acknowledgement(producer: bytes, seq: int, *, bye: bool) -> bytes:
+    """The message that tells one producer: every record below ``seq`` is accounted for, and its BYE if ``bye``."""
+    return PRODUCER_TOPIC + producer + _ACKNOWLEDGEMENT.pack(seq, bye)
+
+
+def unpack_acknowledgement(message: bytes) -> tuple[int, bool]:
+    """Sequence number and BYE of an acknowledgement. Raises WireError("control")."""
+    if len(message) != len(PRODUCER_TOPIC) + 16 + _ACKNOWLEDGEMENT.size or not message.startswith(PRODUCER_TOPIC):
+        raise WireError("control", f"control message of {len(message)} bytes is not an acknowledgement")
+    seq, bye = _ACKNOWLEDGEMENT.unpack(message[len(PRODUCER_TOPIC) + 16 :])
+    return seq, bye
 
 
 def pack_message(document: dict[str, Any]) -> bytes:

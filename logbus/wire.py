@@ -23,7 +23,9 @@ MARK, BYE ``[source, started_us, request, emitted, sent, buffered, drops, exact,
     ``request`` echoes the number of the mark request that it answers (0: none); ``buffered`` counts what is in
     the buffer, and calls that have been counted and not yet appended. A BYE is the last frame of a producer.
 
-ACK, CREDIT and CONFIRM are reserved for acknowledged delivery, flow control and level confirmations.
+A MARK or BYE with the flag ACK_WANTED is answered on the control socket (:mod:`logbus.control`) once everything up to
+it is in the ledger. Frame types ACK, CREDIT and CONFIRM are reserved for acknowledged delivery, flow control and
+level confirmations.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ _CRC: Final = struct.Struct("!I")
 DATA: Final = 1
 MARK: Final = 2
 BYE: Final = 3
+#: Flag of a MARK or BYE: the producer waits for an acknowledgement of everything up to it.
+ACK_WANTED: Final = 1
 #: Reserved: cumulative acknowledgement, credit, confirmation of a level version.
 ACK: Final = 4
 CREDIT: Final = 5

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final
 
 from logbus.producers.context import active, add_context
-from logbus.producers.exception import describe, from_text
+from logbus.producers.exception import describe, from_text, weight
 from logbus.producers.producer import Producer, producer_for
 from logbus.producers.sanitise import safe_message, split_extra
 from logbus.producers.settings import resolve
@@ -162,7 +162,7 @@ def _details(record: logging.LogRecord, extra: dict[str, Any] | None) -> tuple[A
     size = 0
     if record.exc_info and record.exc_info[1] is not None:
         exception = describe(record.exc_info)
-        size += 4096
+        size += weight(exception) if exception is not None else 0
     elif record.exc_text:
         exception = from_text(str(record.exc_text))
         size += len(record.exc_text)

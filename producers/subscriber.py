@@ -9,7 +9,7 @@ from __future__ import annotations
 import zmq
 
 from logbus.bus import Endpoint, subscriber_socket
-from logbus.control import STATE_TOPIC, State
+from logbus.control import PRODUCER_TOPIC, State, unpack_acknowledgement
 from logbus.errors import WireError
 
 
@@ -18,6 +18,9 @@ class Subscriber:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], control: Endpoint, producer: bytes) -> None:
         self.state: State | None = None
+        #: Records below this sequence number are in the collector's ledger, as far as it was asked and said so.
+        self.acknowledged = 0
+        self.bye_acknowledged = False
         self.socket = subscriber_socket(context, producer)
         self.socket.connect(control.publisher.url)
 
@@ -29,9 +32,12 @@ class Subscriber:
                 message = self.socket.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return changed
-            if not message.startswith(STATE_TOPIC):
-                continue
             try:
+                if message.startswith(PRODUCER_TOPIC):
+                    seq, bye = unpack_acknowledgement(message)
+                    self.acknowledged = max(self.acknowledged, seq)
+                    self.bye_acknowledged = self.bye_acknowledged or bye
+                    continue
                 state = State.unpack(message)
             except WireError:  # not ours: another program on our socket has nothing to say to us
                 continue

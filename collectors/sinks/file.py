@@ -40,7 +40,7 @@ class FileSink:
         self._offset = 0
         self._identity = (0, 0)
         self._look_at = 0.0
-        #: Bytes of a torn line that opening cut off.
+        #: Bytes of torn lines that were cut off.
         self.cut = 0
 
     def open(self) -> None:
@@ -51,7 +51,8 @@ class FileSink:
             raise SinkError(self.name, f"{self._path}: can't be opened: {error.strerror}") from error
 
     def _open(self) -> None:
-        self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for directory in reversed([parent for parent in self._path.parents if not parent.exists()]):
+            directory.mkdir(mode=0o750, exist_ok=True)  # with parents=True the mode would be the last one's only
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         try:
             info = os.fstat(fd)
@@ -63,13 +64,14 @@ class FileSink:
                 pid = _lock_holder(info)
                 raise OwnedError(f"file {self._path}", name=_collector_name(pid), pid=pid) from None
             self.cut += self._mend(fd, info.st_size)
+            size = os.fstat(fd).st_size
         except BaseException:
             os.close(fd)
             raise
         self.close()
         self._fd = fd
         self._identity = (info.st_dev, info.st_ino)
-        self._offset = os.fstat(fd).st_size
+        self._offset = size
         self._look_at = time.monotonic() + LOOK_S
 
     def intent(self, count: int, length: int, delivered_before: int, ranges: tuple[Range, ...]) -> Intent:
@@ -99,19 +101,23 @@ class FileSink:
         Call it between writes, never between an intent and its write.
         """
         now = time.monotonic()
-        if self._fd >= 0 and now < self._look_at:
-            return
-        self._look_at = now + LOOK_S
+        if self._fd < 0 or now >= self._look_at:
+            if not self._in_place():
+                # A failure leaves the next look due: nothing is written to a file that has lost its name.
+                self._open()
+                return
+            self._look_at = now + LOOK_S
+        size = os.fstat(self._fd).st_size
+        if size != self._offset:  # truncated in place, as logrotate's copytruncate does, or written to by another
+            self.cut += self._mend(self._fd, size)
+            self._offset = os.fstat(self._fd).st_size
+
+    def _in_place(self) -> bool:
         try:
             info = self._path.lstat()
-        except FileNotFoundError:
-            self._open()
-            return
-        size = os.fstat(self._fd).st_size if self._fd >= 0 else 0
-        if (info.st_dev, info.st_ino) != self._identity:
-            self._open()
-        elif size != self._offset:  # truncated in place, as logrotate's copytruncate does
-            self._offset = size - self._mend(self._fd, size)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return self._fd >= 0 and (info.st_dev, info.st_ino) == self._identity
 
     def reopen(self) -> None:
         """Looks at once. Raises OSError, SinkError, OwnedError."""

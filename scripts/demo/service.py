@@ -10,7 +10,7 @@ from scripts.demo.layout import WORKERS, Layout
 from scripts.demo.run import ledger, ledger_at_rest, logbus, show
 from scripts.demo.supervisor import POLL_SECONDS, DemoError, Supervisor, supervisorctl, tail
 
-#: Requests a second of each worker: about 100 MB of log file an hour from the four together.
+#: Requests a second of each worker: about 50 MB of log file an hour from the four together.
 RATE = 1.0
 #: Seconds until all workers must be known to the collector.
 UP_SECONDS = 40.0

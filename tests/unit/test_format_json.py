@@ -109,6 +109,13 @@ def test_what_would_deceive_the_eye_is_escaped() -> None:
     assert (loaded["message"], loaded["extra"]) == (text, {text: text})
 
 
+def test_delete_is_escaped_in_a_batch_of_plain_ascii() -> None:
+    """DEL is ASCII, and JSON would let it pass: it is looked for on its own."""
+    [plain, odd] = _encoded(_record("plain"), _record("a\x7fb"))
+    assert b"plain" in plain
+    assert rb"a\u007fb" in odd
+
+
 def test_only_lines_that_need_it_are_escaped_and_order_stays() -> None:
     """A batch of plain and odd lines keeps their order and number."""
     texts = ["plain", "é\u202e", "plain too", "\x7f", "日本"]

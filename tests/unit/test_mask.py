@@ -164,6 +164,15 @@ def test_fields_of_ones_own() -> None:
     assert mask_pairs("contraseña=x password=y", keys) == "contraseña=*** password=y"
 
 
+def test_literals_are_few() -> None:
+    """What a key must hold to be secret is one word of each field, and none that another makes needless."""
+    assert SecretKeys(["auth", "authorization", "api_key", "private_key", "session_id"]).literals == (
+        "auth",
+        "key",
+        "session",
+    )
+
+
 def test_a_field_without_a_word_is_refused() -> None:
     """A field with neither letter nor digit can't match and is a configuration error."""
     with pytest.raises(ConfigurationError, match=r"redaction\.fields: '--'"):

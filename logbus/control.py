@@ -57,6 +57,7 @@ class State:
             raise WireError("control", f"state snapshot lacks a key: {error}") from error
         kinds = {"version": int, "request": int, "pid": int}
         wrong = [key for key in cls.__slots__ if type(getattr(state, key)) is not kinds.get(key, str)]
+        wrong += [key for key in kinds if key not in wrong and not 0 <= getattr(state, key) < 1 << 63]
         if wrong or state.state not in ("serving", "draining"):
             raise WireError("control", f"state snapshot has a wrong value for {', '.join(wrong) or 'state'}")
         return state

@@ -6,7 +6,7 @@ flock on it falls free: that is how a collector learns of a death, and reads the
 
 Layout, in native 64-bit words: one header page of 4,096 bytes, then pages of :data:`SLOTS_PER_CHUNK` slots::
 
-    header  magic 8 B | producer 16 B | sent u64 | said_bye u64 | meta length u64 | meta msgpack …
+    header  magic 8 B | producer 16 B | sent u64 | flags u64 | meta length u64 | meta msgpack …
     slot    emitted | settled | dropped[reason][bucket] …
 
 ``emitted`` is counted before a record is offered to the buffer, ``settled`` together with its arrival there (or its
@@ -18,16 +18,18 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import logging
 import mmap
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import get_ident
 from typing import Any, Final
 
 from logbus.errors import PageError, WireError
-from logbus.levels import BUCKETS
-from logbus.wire import PRODUCER_REASONS, pack_payload, unpack_payload
+from logbus.levels import BUCKETS, bucket_of
+from logbus.wire import PRODUCER_REASONS, SHUTDOWN, pack_payload, unpack_payload
 
 MAGIC: Final = b"LBPAGE1\0"
 CHUNK_BYTES: Final = 4096
@@ -41,8 +43,14 @@ DROP_WORDS: Final = PRODUCER_REASONS * len(BUCKETS)
 SLOT_WORDS: Final = DROPPED + DROP_WORDS
 SLOTS_PER_CHUNK: Final = CHUNK_BYTES // (8 * SLOT_WORDS)
 
+#: Attempts at the lock of a new page, a millisecond apart.
+_LOCK_ATTEMPTS: Final = 50
+
 _SENT: Final = 3
-_SAID_BYE: Final = 4
+_FLAGS: Final = 4
+#: Flags: the producer has closed its book itself; a collector has welcomed it, and may know of it.
+_SAID_BYE: Final = 1
+_WELCOMED: Final = 2
 _META_LENGTH: Final = 5
 _META_AT: Final = 48
 _MAX_META: Final = CHUNK_BYTES - _META_AT
@@ -97,11 +105,12 @@ class Counters:
         self.path: Path | None = directory / (producer.hex() + SUFFIX)
         self._next_slot = itertools.count()
         self._chunks: dict[int, memoryview[int]] = {}
-        self._fd = -1
+        self._fd = self._lock_fd = -1
         try:
-            self._fd = self._create(self.path)
+            self._fd, self._lock_fd = self._create(self.path)
             header = mmap.mmap(self._fd, CHUNK_BYTES)
         except OSError:
+            self.close(unlink=True)
             self.exact = False
             self.path = None
             header = mmap.mmap(-1, CHUNK_BYTES)
@@ -113,16 +122,25 @@ class Counters:
         header[0:8] = MAGIC  # last: a page without its magic is one that never came to life
 
     @staticmethod
-    def _create(path: Path) -> int:
+    def _create(path: Path) -> tuple[int, int]:
+        """Two descriptors, one to map and one that holds the lock.
+
+        A map keeps a duplicate of its descriptor, in forked children too, and with it would keep the lock: a child
+        would make its dead parent look alive.
+        """
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        lock_fd = -1
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.posix_fallocate(fd, 0, 2 * CHUNK_BYTES)
+            lock_fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            _lock(lock_fd)
         except OSError:
-            os.close(fd)
+            for opened in (fd, lock_fd):
+                if opened >= 0:
+                    os.close(opened)
             path.unlink(missing_ok=True)
             raise
-        return fd
+        return fd, lock_fd
 
     def cell(self) -> memoryview[int]:
         """The slot of the calling thread, made at its first call.
@@ -159,8 +177,12 @@ class Counters:
         self._words[_SENT] = value
 
     def say_bye(self) -> None:
-        """Marks the book as closed by the producer itself."""
-        self._words[_SAID_BYE] = 1
+        """Marks the book as closed by the producer itself: what is neither sent nor dropped ends with it."""
+        self._words[_FLAGS] |= _SAID_BYE
+
+    def say_welcomed(self) -> None:
+        """Marks that a collector may know of this producer, so that nobody but a collector takes the page away."""
+        self._words[_FLAGS] |= _WELCOMED
 
     def totals(self) -> Totals:
         """The sums over all threads; words are read one after the other while others go on counting."""
@@ -175,12 +197,17 @@ class Counters:
             if unlink and self.path is not None:
                 self.path.unlink(missing_ok=True)
             os.close(self._fd)
-            self._fd = -1
+            os.close(self._lock_fd)
+            self._fd = self._lock_fd = -1
 
 
 @dataclass(frozen=True, slots=True)
 class DeadPage:
-    """What a page said when it was read: ``alive`` tells whether its producer still held the lock."""
+    """What a page said when it was read: ``alive`` tells whether its producer still held the lock.
+
+    ``welcomed`` tells whether a collector may know of it. Where ``said_bye``, calls that were under way when the book
+    was closed are among the drops.
+    """
 
     path: Path
     producer: bytes
@@ -188,6 +215,7 @@ class DeadPage:
     totals: Totals
     alive: bool
     said_bye: bool
+    welcomed: bool
 
 
 def read_page(path: Path) -> DeadPage:
@@ -205,15 +233,19 @@ def read_page(path: Path) -> DeadPage:
             data += part
     finally:
         os.close(fd)
-    if len(data) < CHUNK_BYTES or data[:8] != MAGIC:
+    if len(data) < CHUNK_BYTES or len(data) % CHUNK_BYTES or data[:8] != MAGIC:
         raise PageError(path, "is not a counter page")
-    words = memoryview(data[: len(data) // 8 * 8]).cast("Q")
+    words = memoryview(data).cast("Q")
     length = words[_META_LENGTH]
     totals = Totals(sent=words[_SENT])
     for start in range(CHUNK_BYTES // 8, len(words), CHUNK_BYTES // 8):
         _add(totals, words[start : start + CHUNK_BYTES // 8].tolist())
     meta = _meta(path, data[_META_AT : _META_AT + min(length, _MAX_META)])
-    return DeadPage(path, data[8:24], meta, totals, alive, bool(words[_SAID_BYE]))
+    said_bye, welcomed = bool(words[_FLAGS] & _SAID_BYE), bool(words[_FLAGS] & _WELCOMED)
+    under_way = totals.emitted - totals.sent - sum(totals.dropped)
+    if said_bye and under_way > 0:
+        totals.dropped[SHUTDOWN * len(BUCKETS) + bucket_of(logging.INFO)] += under_way
+    return DeadPage(path, data[8:24], meta, totals, alive, said_bye, welcomed)
 
 
 def page_is_alive(path: Path) -> bool | None:
@@ -226,6 +258,18 @@ def page_is_alive(path: Path) -> bool | None:
         return not _lock_is_free(fd)
     finally:
         os.close(fd)
+
+
+def _lock(fd: int) -> None:
+    """Takes the lock of a page just made. A reader that has found it already holds it for a moment."""
+    for attempt in itertools.count(1):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if attempt == _LOCK_ATTEMPTS:
+                raise
+            time.sleep(0.001)
 
 
 def _lock_is_free(fd: int) -> bool:

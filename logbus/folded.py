@@ -1,8 +1,8 @@
 """Dead counter pages, kept in bounds while no collector runs.
 
-A page whose producer is dead and has never sent a record is unknown to every collector, so its counts need no
-identity: beyond a number they are added up in one page file, and nothing is forgotten. Pages of producers that did
-send are a collector's to read; there are never more of those than lived when the last collector died.
+A page whose producer is dead and was never welcomed is unknown to every collector, so its counts need no identity:
+beyond a number they are added up in one page file, and nothing is forgotten. Pages of producers that were welcomed
+are a collector's to read; there are never more of those than lived when the last collector died.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def locked(directory: Path, *, wait: bool) -> Iterator[bool]:
 
 
 def fold(directory: Path) -> None:
-    """Adds dead pages that never sent to the sums, and removes them. The caller holds the lock."""
+    """Adds dead pages that no collector knows to the sums, and removes them. The caller holds the lock."""
     sums = read_folded(directory) or Folded(identity=os.urandom(16))
     _remove(directory, sums.members)
     members: list[bytes] = []
@@ -79,7 +79,7 @@ def fold(directory: Path) -> None:
             continue
         except PageError:
             continue
-        if page.alive or page.totals.sent:
+        if page.alive or page.welcomed:
             continue
         sums.emitted += page.totals.emitted
         sums.pages += 1

@@ -81,22 +81,22 @@ class Buffer:
         exception: Any,
     ) -> None:
         """Takes one record in, or drops one by the policy; both are counted in the caller's slot."""
-        if self.closed:
-            self._note(_WIDTH + bucket, created)
-            at = _SHUTDOWN + bucket
-            cell[at] += 1  # one step with the next line: no call between
-            cell[SETTLED] += 1
-            return
         if (self.records >= self.capacity or self.bytes + size > self.capacity_bytes) and not self._make_room(
             cell, bucket, size
         ):
             self._note(bucket, created)
             at = _HIGH_WATER_MARK + bucket
-            cell[at] += 1  # one step with the next line
+            cell[at] += 1  # one step with the next line: no call between
             cell[SETTLED] += 1
             return
         entry = (next(self._tickets), size, created, site, thread, message, extra, nested, exception)
         queue = self._queues[bucket]
+        if self.closed:  # looked at here, past the last call: nothing enters once it is set
+            self._note(_WIDTH + bucket, created)
+            at = _SHUTDOWN + bucket
+            cell[at] += 1  # one step with the next line
+            cell[SETTLED] += 1
+            return
         # One step to the end: "+=" where a reader expects append(), which is a call and could be interrupted.
         self.records += 1
         self.bytes += size
@@ -113,6 +113,7 @@ class Buffer:
                 return False
             queue = self._queues[victims]
             at = _HIGH_WATER_MARK + victims
+            entry = None  # the last victim ends here, with whatever hangs on it, and not inside the step
             try:
                 entry = queue[0]  # one step to the count: no call between
                 del queue[0]

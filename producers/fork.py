@@ -31,7 +31,8 @@ class Forks:
     def __init__(self, parties: Callable[[], Iterable[Forkable]]) -> None:
         self._parties = parties
         self._depth = 0
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler may fork in the middle of these hooks.
+        self._lock = threading.RLock()
 
     def install(self) -> None:
         """Registers the hooks with the interpreter; they stay for its life."""
@@ -57,7 +58,7 @@ class Forks:
 
     def after_in_child(self) -> None:
         """Starts every party anew. The lock may be held by a thread that is not here: it is replaced."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._depth = 0
         for party in self._parties():
             party.after_fork_in_child()

@@ -55,7 +55,12 @@ class TextFormat:
         out = []
         for record, timestamp in zip(batch.records, timestamps(batch.records), strict=True):
             message = _safe(record.message or EMPTY_MESSAGE)
-            own = "".join([f" {_key(key)}={_quoted(_shown(value))}" for key, value in _own(record)])
+            own = "".join(
+                [
+                    f" {_key(key)}={_quoted(value if type(value) is str else _shown(value))}"
+                    for key, value in _own(record)
+                ]
+            )
             where = f"{writer} {threads[record.thread]} {places[record.site]} {machine}"
             out.append(f"{timestamp} {heads[record.site]} {message}{own} {dim}{where}{reset}\n")
         return "".join(out).encode()
@@ -112,6 +117,9 @@ def _shown(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
+    """The text as it stands after a ``=``. Five searches for a character are twice as fast as one for a class."""
+    if text.isprintable() and text and " " not in text and "=" not in text and '"' not in text and "\\" not in text:
+        return text
     if text and not _QUOTED.search(text):
         return _safe(text)
     return '"' + _safe(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'

@@ -49,7 +49,7 @@ def test_a_damaged_payload_is_refused_or_decoded(payload: list[Any], data: st.Da
 
 def test_every_single_damage_of_one_payload() -> None:
     """Each truncation of a full record is refused; each byte, changed in three ways, harms nothing."""
-    raised = ["E", "bad", ["line"], ["K", "k", [], None, None, []], None, []]
+    raised: list[Any] = ["E", "bad", ["line"], ["K", "k", [], None, None, []], None, []]
     packed = wire.pack_payload(
         payload_of([10**15, 0, 0, "message", {"k": 1.5, "s": "t"}, {"n": [1, {"a": None}]}, raised])
     )

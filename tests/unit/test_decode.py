@@ -30,13 +30,13 @@ def _nested(depth: int) -> dict[str, Any]:
 def _chained(depth: int) -> list[Any]:
     raised: list[Any] = ["E", "m", [], None, None, []]
     for _ in range(depth - 1):
-        raised = ["E", "m", [], raised, None, []]
+        raised: list[Any] = ["E", "m", [], raised, None, []]
     return raised
 
 
 def test_every_field_arrives() -> None:
     """Each field of the wire stands in the batch, under its name."""
-    raised = ["ValueError", "bad", ["line"], ["KeyError", "k", [], None, None, []], None, []]
+    raised: list[Any] = ["ValueError", "bad", ["line"], ["KeyError", "k", [], None, None, []], None, []]
     payload = payload_of([5, 0, 1, "hi", {"n": 1, "ok": True, "x": None, "f": 1.5}, {"list": [1, {"a": "b"}]}, raised])
     payload[2] = ["main", "other"]
     payload[4] = [[0, 1, 37, 10, 20]]
@@ -106,7 +106,7 @@ def test_exceptions_have_a_depth_and_a_size() -> None:
     """Sixteen chained exceptions pass, seventeen or a group of thousands don't."""
     assert batch_of(payload_of([0, 0, 0, "m", None, None, _chained(MAX_DEPTH)])).records
     assert _refused(payload_of([0, 0, 0, "m", None, None, _chained(MAX_DEPTH + 1)])) == "limits"
-    group = ["G", "m", [], None, None, [["E", "m", [], None, None, []]] * MAX_NODES]
+    group: list[Any] = ["G", "m", [], None, None, [["E", "m", [], None, None, []]] * MAX_NODES]
     assert _refused(payload_of([0, 0, 0, "m", None, None, group])) == "limits"
 
 
@@ -136,6 +136,15 @@ def test_tables_have_a_size() -> None:
     assert _refused(payload_of(PLAIN, threads=["t"] * 4097)) == "limits"
     payload = payload_of(PLAIN)
     payload[1] *= 4097
+    assert _refused(payload) == "limits"
+
+
+def test_drops_are_as_many_as_there_are_kinds() -> None:
+    """A frame reports one drop for each reason and bucket at most, since each becomes a record of the collector."""
+    payload = payload_of(PLAIN)
+    payload[4] = [[0, 0, 1, 0, 0]] * 18
+    assert len(batch_of(payload).drops) == 18
+    payload[4] = [[0, 0, 1, 0, 0]] * 19
     assert _refused(payload) == "limits"
 
 
@@ -172,11 +181,11 @@ def test_what_json_has_no_number_for_becomes_text() -> None:
     nan, inf = float("nan"), float("inf")
     extra = {"a": nan, "b": inf, "c": -inf, "d": 1e308, "e": 3, "f": True}
     [record, other] = batch_of(
-        payload_of([0, 0, 0, "m", extra, {"k": [nan, {"x": -inf}, 0.5]}, None], [1, 0, 0, "n", {"d": 2.5}, None, None])
+        payload_of([0, 0, 0, "m", extra, {"k": [nan, {"x": -inf}, 0.5]}, None], [1, 0, 0, "n", None, None, None])
     ).records
     assert record.extra == {"a": "NaN", "b": "Infinity", "c": "-Infinity", "d": 1e308, "e": 3, "f": True}
     assert record.nested == {"k": ["NaN", {"x": "-Infinity"}, 0.5]}
-    assert other == Record(1, 0, 0, "n", {"d": 2.5})
+    assert other == Record(1, 0, 0, "n")
 
 
 def _made(*records: Record) -> Batch:

@@ -62,6 +62,6 @@ def test_decisions_follow_the_site_and_not_its_place() -> None:
     """The same index in another batch is another site; more sites than are remembered are decided rightly."""
     chosen = SinkFilter(components=("c7",))
     for index in range(5000):
-        expected = None if index == 7 else []
+        expected: list[int] | None = None if index == 7 else []
         assert chosen.select(_batch(("app", 20, f"c{index}"))) == expected
     assert chosen.select(_batch(("app", 20, "c7"))) is None

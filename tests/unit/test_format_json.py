@@ -65,7 +65,7 @@ def test_only_usual_fields_give_no_extra() -> None:
 
 def test_exceptions_hang_together() -> None:
     """An exception shows its type, message, traceback, cause, context and the members of a group."""
-    leaf = ["KeyError", "k", [], None, None, []]
+    leaf: list[Any] = ["KeyError", "k", [], None, None, []]
     loaded = _line("m", None, None, ["ValueError", "bad", ["line 1", "line 2"], leaf, leaf, [leaf, leaf]])
     shown = {"type": "KeyError", "message": "k", "traceback": []}
     assert loaded["exception"] == {

@@ -70,7 +70,7 @@ def test_nested_values_are_json() -> None:
 
 def test_an_exception_is_on_the_same_line() -> None:
     """Type, message, traceback and what hangs on the exception are dotted keys."""
-    leaf = ["KeyError", "k", [], None, None, []]
+    leaf: list[Any] = ["KeyError", "k", [], None, None, []]
     assert _own("m", None, None, ["ValueError", "so bad", ["one", "two"], leaf, leaf, [leaf]]) == (
         r'exception.type=ValueError exception.message="so bad" exception.traceback="one\x0atwo" '
         'exception.cause.type=KeyError exception.cause.message=k exception.cause.traceback="" '

@@ -160,8 +160,8 @@ class SecretKeys:
 def mask_urls(text: str) -> str:
     """The text with the passwords of its URLs masked. Only texts with ``@`` or ``%40`` can change."""
     if "@" in text:
+        text = _URL_SLASHED.sub(rf"\1{MASK}@", text)  # first, as what it leaves of a password with @ is for the next
         text = _URL.sub(_mask_userinfo, text)
-        text = _URL_SLASHED.sub(rf"\1{MASK}@", text)
         text = _URL_SCHEMELESS.sub(rf"\1{MASK}@", text)
     if "%40" in text:
         text = _URL_ENCODED.sub(_mask_encoded, text)

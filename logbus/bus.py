@@ -97,6 +97,8 @@ class Endpoint:
             if not text or text.startswith("@") or "\0" in text:
                 raise EndpointError(url, "expected ipc:// and the path of a socket (abstract names let any user in)")
             path = Path(text).absolute()
+            if not _is_utf8(str(path)):
+                raise EndpointError(url, "expected a path in UTF-8")
             if len(os.fsencode(path)) + len(".pub") > MAX_IPC_PATH_BYTES:
                 raise EndpointError(
                     url, f"the path has more than {MAX_IPC_PATH_BYTES - 4} bytes, the limit of the system"
@@ -139,6 +141,14 @@ class Endpoint:
             return self.path.with_name(self.path.name + suffix)
         host = self.host.replace(":", "_")
         return runtime_directory() / f"tcp-{host}-{self.port}{suffix}"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def records_endpoint(endpoint: str | None = None, *, name: str = "default") -> Endpoint:

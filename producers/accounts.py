@@ -11,9 +11,10 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from logbus.counters import DROPPED, SETTLED, Counters, Meta, Totals
+from logbus.counters import DROPPED, Counters, Meta, Totals
 from logbus.levels import BUCKETS, bucket_of
 from logbus.producers.buffer import Buffer, Entry
+from logbus.producers.pack import microseconds
 from logbus.wire import SHUTDOWN, pack_payload
 
 #: Seconds between two reports of drops: one summary, never a line per drop.
@@ -32,8 +33,11 @@ class Accounts:
         self._reported = [0] * len(Totals().dropped)
         self._report_at = 0.0
 
-    def mark(self, answered: int) -> bytes:
-        """The payload of a MARK: counters that agree with each other. ``answered`` is the mark request it answers."""
+    def mark(self, answered: int, *, bye: bool = False) -> bytes:
+        """The payload of a MARK: counters that agree with each other. ``answered`` is the mark request it answers.
+
+        In a BYE nothing is buffered: calls that are under way still can only end as dropped by the shutdown.
+        """
         totals = self.counters.totals()
         buffered = self._buffer.records
         for _ in range(_SNAPSHOTS):
@@ -43,6 +47,9 @@ class Accounts:
             buffered = self._buffer.records
         # Calls that are counted and have not arrived yet are on their way into the buffer.
         buffered += totals.emitted - totals.settled
+        if bye:
+            totals.dropped[SHUTDOWN * len(BUCKETS) + bucket_of(logging.INFO)] += buffered
+            buffered = 0
         return pack_payload(
             [
                 self._meta.source(),
@@ -69,7 +76,7 @@ class Accounts:
         for word, count in enumerate(dropped):
             if count > self._reported[word]:
                 reason, bucket = divmod(word, len(BUCKETS))
-                first, last = (int((found or time.time()) * 1_000_000) for found in self._buffer.span(reason, bucket))
+                first, last = (microseconds(found or time.time()) for found in self._buffer.span(reason, bucket))
                 report.append([reason, bucket, count - self._reported[word], first, max(first, last)])
         self._reported = dropped
         return report
@@ -84,14 +91,14 @@ class Accounts:
         return totals.emitted == totals.settled
 
     def drop_rest(self, entries: Iterable[Entry]) -> None:
-        """Counts what never left, and calls that were interrupted on their way in, as dropped by the shutdown."""
+        """Counts what never left as dropped by the shutdown.
+
+        Calls that are under way still are left alone: each counts itself if it goes on, and if it doesn't (a thread
+        that the end of the process stops) whoever reads the page of a producer that said BYE knows what it means.
+        """
         for entry in entries:
             self.drop(SHUTDOWN, bucket_of(entry[3][1]))
             self._buffer.release(1, entry[1])
-        totals = self.counters.totals()
-        if unsettled := totals.emitted - totals.settled:
-            self.drop(SHUTDOWN, bucket_of(logging.INFO), unsettled)
-            self._cell()[SETTLED] += unsettled
 
     def _cell(self) -> memoryview[int]:
         return self.counters.cells.get(threading.get_ident()) or self.counters.cell()

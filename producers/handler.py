@@ -11,8 +11,9 @@ from typing import Any, Final
 from logbus.producers.context import active, add_context
 from logbus.producers.exception import describe, from_text, weight
 from logbus.producers.producer import Producer, producer_for
-from logbus.producers.sanitise import safe_message, split_extra
+from logbus.producers.sanitise import FIELD_BYTES, MAX_MESSAGE_CHARS, safe_message, split_extra
 from logbus.producers.settings import resolve
+from logbus.producers.text import text_bytes, text_of
 
 _BLANK: Final = logging.LogRecord("", 0, "", 0, "", (), None)
 #: Attributes that every LogRecord of this Python has; what stands after them in its ``__dict__`` is ``extra``.
@@ -122,17 +123,19 @@ class LogbusHandler(logging.Handler):
         if record.exc_info or record.exc_text or record.stack_info:
             exception, extra, more = _details(record, extra)
             size += more
-        level_name = record.levelname
+        level_no, created = record.levelno, record.created
+        if type(level_no) is not int or type(created) is not float:
+            level_no, created = _as_int(level_no), _as_time(created)
         site = (
             record.name,
-            record.levelno,
-            level_name,
+            level_no,
+            record.levelname,
             record.module,
             record.funcName or "",
             record.lineno,
         )
         self.producer.emit(
-            record.created,
+            created,
             site,
             record.threadName or threading.current_thread().name,
             message,
@@ -158,15 +161,23 @@ def _extra(attributes: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str,
 
 def _details(record: logging.LogRecord, extra: dict[str, Any] | None) -> tuple[Any, dict[str, Any] | None, int]:
     """Exception and stack of a record: rare beside the records that have none."""
-    exception = None
-    size = 0
-    if record.exc_info and record.exc_info[1] is not None:
-        exception = describe(record.exc_info)
-        size += weight(exception) if exception is not None else 0
-    elif record.exc_text:
-        exception = from_text(str(record.exc_text))
-        size += len(record.exc_text)
+    exception = describe(record.exc_info) if record.exc_info else None
+    if exception is None and record.exc_text:
+        exception = from_text(text_of(record.exc_text, MAX_MESSAGE_CHARS))
+    size = 0 if exception is None else weight(exception)
     if record.stack_info:
-        extra = {**(extra or {}), "stack_info": str(record.stack_info)[:8192]}
-        size += len(record.stack_info)
+        stack = text_of(record.stack_info)
+        extra = {**(extra or {}), "stack_info": stack}
+        size += FIELD_BYTES + text_bytes(stack)
     return exception, extra, size
+
+
+def _as_int(level: Any) -> int:
+    try:
+        return int(level)
+    except (TypeError, ValueError, OverflowError):
+        return logging.ERROR
+
+
+def _as_time(created: Any) -> float:
+    return float(created) if isinstance(created, (int, float)) else time.time()

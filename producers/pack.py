@@ -1,11 +1,13 @@
 """Entries of the buffer into payloads of DATA frames: one msgpack call for a whole batch. Runs in the sender thread.
 
-The ordinary batch packs as it is. One that doesn't (a lone surrogate, an integer beyond 64 bits) or that is larger
-than a frame may be goes the slow way, record by record: repaired, cut to size, or counted as unencodable.
+The ordinary batch packs as it is. One that doesn't (a lone surrogate, a name that can't be hashed) or that is larger
+than a frame may be goes the slow way, record by record: repaired, cut to size, or counted as unencodable. Whatever a
+record claims to be, its site, thread and time have the types of the wire: a collector refuses whole frames.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +19,7 @@ from logbus.levels import bucket_of, component_of
 from logbus.producers.buffer import Entry
 from logbus.producers.exception import finish
 from logbus.producers.sanitise import repair, shrink
+from logbus.producers.text import text_of
 from logbus.wire import HEADER, MAX_FRAME_BYTES, MAX_FRAME_RECORDS
 
 #: Records in one frame: with fewer, each send gives the GIL away more often than it is worth.
@@ -26,7 +29,12 @@ FRAME_BYTES: Final = 160 * 1024
 #: Bytes of a payload that a collector accepts.
 MAX_PAYLOAD_BYTES: Final = MAX_FRAME_BYTES - HEADER.size
 #: Bytes of a single record that is cut to size: room for its site, its thread and the source is left.
-_MAX_RECORD_BYTES: Final = MAX_PAYLOAD_BYTES - 16 * 1024
+_MAX_RECORD_BYTES: Final = MAX_PAYLOAD_BYTES - 32 * 1024
+#: Characters of a name: of a logger, level, module, function or thread.
+_MAX_NAME_CHARS: Final = 1024
+#: What the wire holds as a time (microseconds) and as a level or line number.
+_TIMES: Final = range(-(1 << 63), 1 << 63)
+_NUMBERS: Final = range(-(1 << 31), 1 << 31)
 #: Call sites whose row is kept from frame to frame.
 _SITES_KEPT: Final = 8192
 #: Loggers that name no component of their own.
@@ -55,10 +63,9 @@ class Packer:
 
     def pack(self, entries: Sequence[Entry], drops: list[list[int]]) -> list[Packed]:
         """The frames of these entries, in order; ``drops`` travel in the first. Never raises on what was logged."""
-        document = self._document(entries, drops)
         try:
-            payload = self._packer.pack(document)
-        except (UnicodeEncodeError, OverflowError, ValueError, TypeError):
+            payload = self._packer.pack(self._document(entries, drops))
+        except Exception:  # which of them it is, and what is wrong with it, shows record by record
             return self._pack_carefully(entries, drops)
         if len(payload) <= MAX_PAYLOAD_BYTES:
             return [Packed(payload, entries, [])]
@@ -85,12 +92,13 @@ class Packer:
             if exception is not None:
                 exception = finish(exception)
             records.append((int(created * 1_000_000), at, thread_at, message, extra, nested, exception))
-        return [self._source, sites, list(thread_index), records, drops]
+        return [self._source, sites, [_name(thread) for thread in thread_index], records, drops]
 
     def _site_row(self, site: tuple[Any, ...]) -> tuple[Any, ...]:
-        logger = site[0]
+        logger, level_no, level_name, module, function, line = site
+        logger = _name(logger) or "root"
         component = self._component if self._component and logger in _NAMELESS else component_of(logger)
-        row = (*site, component)
+        row = (logger, _number(level_no), _name(level_name), _name(module), _name(function), _number(line), component)
         if len(self._site_rows) >= _SITES_KEPT:
             self._site_rows.clear()
         self._site_rows[site] = row
@@ -99,22 +107,20 @@ class Packer:
     def _pack_carefully(self, entries: Sequence[Entry], drops: list[list[int]]) -> list[Packed]:
         """One frame per record: rare, so plain. What nothing helps is left out and named by its bucket."""
         frames: list[Packed] = []
-        unencodable: list[int] = []
         for entry in entries:
-            document = self._document([entry], drops)
-            payload = self._pack_one(document)
+            payload = self._pack_one(entry, drops)
             if payload is None:
-                unencodable.append(bucket_of(entry[3][1]))
-                frames.append(Packed(b"", [entry], unencodable))
-                unencodable = []
+                frames.append(Packed(b"", [entry], [bucket_of(entry[3][1])]))
                 continue
             frames.append(Packed(payload, [entry], []))
             drops = []
+        if drops:
+            frames.append(Packed(self._packer.pack(self._document([], drops)), [], []))
         return frames
 
-    def _pack_one(self, document: list[Any]) -> bytes | None:
+    def _pack_one(self, entry: Entry, drops: list[list[int]]) -> bytes | None:
         try:
-            document = repair(document)
+            document = repair(self._document([_plain(entry)], drops))
             payload: bytes = self._packer.pack(document)
             if len(payload) > MAX_PAYLOAD_BYTES:
                 document[3] = [shrink(record, _MAX_RECORD_BYTES) for record in document[3]]
@@ -123,3 +129,31 @@ class Packer:
             self._packer.reset()
             return None
         return payload if len(payload) <= MAX_PAYLOAD_BYTES else None
+
+
+def microseconds(seconds: float) -> int:
+    """A time of the epoch as the wire has it; the present where it is no time (not a number, or out of range)."""
+    try:
+        found = int(seconds * 1_000_000)
+    except (OverflowError, ValueError):
+        found = _TIMES.stop
+    return found if found in _TIMES else time.time_ns() // 1000
+
+
+def _plain(entry: Entry) -> Entry:
+    """The entry with a site and a thread that can be looked up in a table, and a time that is one."""
+    ticket, size, created, (logger, level_no, *names, line), thread, *rest = entry
+    site = (_name(logger), level_no, *map(_name, names), _number(line))
+    return (ticket, size, microseconds(created) / 1_000_000, site, _name(thread), *rest)
+
+
+def _name(value: Any) -> str:
+    if type(value) is str and len(value) <= _MAX_NAME_CHARS:
+        return value
+    return "" if value is None else text_of(value, _MAX_NAME_CHARS)
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int:
+        return 0
+    return value if value in _NUMBERS else _NUMBERS[0 if value < 0 else -1]

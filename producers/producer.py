@@ -146,6 +146,7 @@ class Producer:
         cell = life.cells.get(get_ident())
         if cell is None:
             cell = life.counters.cell()
+            self._emit_waiting()  # this thread's own records of before the life began come first
         bucket = site[1] // 10
         if not 0 <= bucket <= 5:
             bucket = bucket_of(site[1])
@@ -195,8 +196,10 @@ class Producer:
     def flush(self, timeout: float) -> bool:
         """Waits until what was emitted before is in a collector's socket; False after ``timeout`` seconds."""
         life = self._life
-        if life is None or (life.buffer.closed and not life.buffer.records):
+        if life is None:
             return True
+        if life.buffer.closed:  # the book is closed: nothing that is still in there will move
+            return not life.buffer.records
         return life.sender is not None and life.sender.flush(timeout)
 
     def shutdown(self, timeout: float | None = None) -> Stats:
@@ -212,8 +215,8 @@ class Producer:
         if life is not None and life.buffer.closed:
             self._past += life.stats()
             life.counters.close()
+            self._begin()  # first: whoever finds no life queues up for the next one
             self._life = None
-            self._begin()
         self.open()
 
     def stats(self) -> Stats:

@@ -30,7 +30,7 @@ def _nested(depth: int) -> dict[str, Any]:
 def _chained(depth: int) -> list[Any]:
     raised: list[Any] = ["E", "m", [], None, None, []]
     for _ in range(depth - 1):
-        raised: list[Any] = ["E", "m", [], raised, None, []]
+        raised = ["E", "m", [], raised, None, []]
     return raised
 
 

@@ -26,6 +26,7 @@ def _masked(text: str) -> str:
         ("http://u:p@ss@h", "http://u:***@h"),
         ("http://u:p@h:99999", "http://u:***@h:99999"),
         ("http://u:pa/s?s#@h:80", "http://u:***@h:80"),
+        ("http://u:pa/s@s@h:80", "http://u:***@h:80"),
         ("{'http': 'http://u:p@h', 'n': 1}", "{'http': 'http://u:***@h', 'n': 1}"),
         (r'{"u":"http:\/\/u:p@h\/x"}', r'{"u":"http:\/\/u:***@h\/x"}'),
         ("GET /?url=http%3A%2F%2Fu%3Ap%40h&x=1", "GET /?url=http%3A%2F%2Fu%3A***%40h&x=1"),

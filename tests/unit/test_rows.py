@@ -38,13 +38,21 @@ def test_a_mark_compares_what_was_said_with_what_was_counted_then() -> None:
 
 
 def test_what_the_collector_books_counts_where_it_was() -> None:
-    """Lost in transit and rejected were sent; lost in a killed worker's buffer and unknown were not."""
+    """Lost in transit, rejected and unknown were sent; what was lost in a killed worker's buffer was not."""
     row = worker()
-    row.lost[COLLECTOR_LOST], row.lost[REJECTED], row.lost[WORKER_LOST], row.unknown = 2, 1, 5, 1
+    row.lost[COLLECTOR_LOST], row.lost[REJECTED], row.lost[WORKER_LOST], row.unknown = 2, 1, 5, 4
     row.state = "crashed"
-    row.mark(101.0, emitted=20, sent=12, buffered=0, dropped=[2, 0, 0])
+    row.mark(101.0, emitted=23, sent=16, buffered=0, dropped=[2, 0, 0])
     assert row.in_flight == 0
     assert row.problems() == []
+
+
+def test_what_is_unknown_can_not_be_in_flight_too() -> None:
+    """More unknown than was sent is a negative term, though the sum is right."""
+    row = worker()
+    row.unknown = 4
+    row.mark(101.0, emitted=20, sent=12, buffered=6, dropped=[2, 0, 0])
+    assert row.problems() == ["worker rotator-1 (pid 7): sent and not collected is negative: -1"]
 
 
 def test_a_wrong_sum_is_said_with_its_numbers() -> None:

@@ -1,0 +1,151 @@
+"""The right to bind an endpoint."""
+
+from __future__ import annotations
+
+import os
+import socket as network
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import zmq
+
+from logbus.bus import Endpoint, pull_socket
+from logbus.collectors.claim import DESCRIPTORS, MIN_DESCRIPTORS, Claim
+from logbus.errors import ConfigurationError, EndpointError, OwnedError
+from tests.collector_command import child_environment
+
+
+@pytest.fixture
+def socket() -> Iterator[zmq.Socket[bytes]]:
+    """A socket to bind."""
+    with zmq.Context() as context, pull_socket(context) as socket:
+        yield socket
+
+
+@pytest.fixture
+def endpoint(directories: Path) -> Endpoint:
+    """An ipc endpoint in a directory that does not exist yet."""
+    return Endpoint.parse(f"ipc://{directories}/bus/records")
+
+
+def test_the_second_claim_names_the_first(endpoint: Endpoint) -> None:
+    """An endpoint that is claimed is refused with the name and pid of its owner, until he gives it up."""
+    first = Claim(endpoint, name="first")
+    with pytest.raises(OwnedError) as refused:
+        Claim(endpoint, name="second")
+    assert (refused.value.name, refused.value.pid, refused.value.exit_code) == ("first", os.getpid(), 3)
+    assert endpoint.url in str(refused.value)
+    first.release()
+    Claim(endpoint, name="second").release()
+
+
+def test_the_directory_is_for_its_owner_only(endpoint: Endpoint) -> None:
+    """A directory that a claim makes has mode 0700, whatever the umask."""
+    umask = os.umask(0)
+    try:
+        Claim(endpoint, name="c").release()
+    finally:
+        os.umask(umask)
+    assert endpoint.path is not None
+    assert stat.S_IMODE(endpoint.path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(endpoint.lock.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link", "dangling link"])
+def test_what_is_not_a_socket_stays(
+    endpoint: Endpoint, socket: zmq.Socket[bytes], directories: Path, kind: str
+) -> None:
+    """ZeroMQ would unlink a file that stands at the path of an endpoint: it is refused and left as it is."""
+    assert endpoint.path is not None
+    endpoint.path.parent.mkdir(mode=0o700)
+    target = directories / "target"
+    if kind == "file":
+        endpoint.path.write_text("precious")
+    elif kind == "directory":
+        endpoint.path.mkdir()
+    else:
+        endpoint.path.symlink_to(target)
+        if kind == "link":
+            target.write_text("precious")
+    before = endpoint.path.lstat()
+    claim = Claim(endpoint, name="c")
+    with pytest.raises(EndpointError, match="a file that is not a socket, and it stays"):
+        claim.bind(socket, endpoint)
+    claim.release()
+    assert endpoint.path.lstat() == before
+    if kind == "file":
+        assert endpoint.path.read_text() == "precious"
+
+
+def test_the_socket_of_a_dead_collector_is_replaced(endpoint: Endpoint, socket: zmq.Socket[bytes]) -> None:
+    """A socket at the path is nobody's once the claim is ours."""
+    assert endpoint.path is not None
+    endpoint.path.parent.mkdir(mode=0o700)
+    with closing(network.socket(network.AF_UNIX)) as dead:
+        dead.bind(str(endpoint.path))
+    claim = Claim(endpoint, name="c")
+    claim.bind(socket, endpoint)
+    with closing(network.socket(network.AF_UNIX)) as client:
+        client.connect(str(endpoint.path))  # refused on the dead one's
+    socket.unbind(endpoint.url)
+    claim.release()
+
+
+def test_a_port_in_use_belongs_to_another_process(socket: zmq.Socket[bytes]) -> None:
+    """A tcp port that is bound without a claim is owned by somebody who can't be named."""
+    with closing(network.create_server(("127.0.0.1", 0))) as other:
+        endpoint = Endpoint.parse(f"tcp://127.0.0.1:{other.getsockname()[1]}")
+        claim = Claim(endpoint, name="c")
+        with pytest.raises(OwnedError, match="is owned by another process"):
+            claim.bind(socket, endpoint)
+        claim.release()
+
+
+def test_a_lock_that_can_not_be_had_is_an_error_of_the_endpoint(endpoint: Endpoint, directories: Path) -> None:
+    """A link where the lock file should be is not followed, and said to be the trouble."""
+    endpoint.lock.parent.mkdir(mode=0o700)
+    endpoint.lock.symlink_to(directories / "elsewhere")
+    with pytest.raises(EndpointError, match="can't be locked"):
+        Claim(endpoint, name="c")
+    assert not (directories / "elsewhere").exists()
+
+
+def test_a_directory_that_can_not_be_had_is_said(directories: Path) -> None:
+    """A file where the directory should be is a mistake in the configuration."""
+    (directories / "bus").write_text("")
+    with pytest.raises(ConfigurationError, match="can't be made|not a directory"):
+        Claim(Endpoint.parse(f"ipc://{directories}/bus/records"), name="c")
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "outcome"),
+    [
+        (64, 100, "refused"),
+        (MIN_DESCRIPTORS - 1, MIN_DESCRIPTORS - 1, "refused"),
+        (64, MIN_DESCRIPTORS, str(MIN_DESCRIPTORS)),
+        (64, DESCRIPTORS + 1, str(DESCRIPTORS)),
+        (DESCRIPTORS + 1, DESCRIPTORS + 1, str(DESCRIPTORS + 1)),
+    ],
+)
+def test_the_limit_of_descriptors(soft: int, hard: int, outcome: str) -> None:
+    """The soft limit is raised as far as is wanted and allowed, never lowered, and too low a one is refused."""
+    program = (
+        "import resource, sys\n"
+        "from logbus.collectors.claim import raise_descriptor_limit\n"
+        "from logbus.errors import EndpointError\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
+        "try:\n    raise_descriptor_limit()\n"
+        "except EndpointError as error:\n    sys.exit(str(error))\n"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=child_environment(), capture_output=True, text=True)
+    if outcome == "refused":
+        assert done.returncode == 1
+        assert f"at least {MIN_DESCRIPTORS} are needed" in done.stderr
+    else:
+        assert (done.stdout.strip(), done.returncode) == (outcome, 0), done.stderr

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import select
 import threading
 import time
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ from logbus.wire import ACK_WANTED, BYE, DATA, MARK, UNENCODABLE, pack_frame
 GATHER_S: Final = 0.02
 #: Seconds between MARKs.
 MARK_INTERVAL_S: Final = 1.0
+#: Seconds between attempts to open sockets while the system refuses them.
+RETRY_S: Final = 1.0
 #: Seconds between repetitions of a question for an acknowledgement.
 ASK_INTERVAL_S: Final = 0.25
 #: Seconds that an exit waits for the welcome of a collector it has never heard of.
@@ -82,15 +85,19 @@ class Sender:
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._reading, False)
         os.set_blocking(self._writing, False)
-        # Between the thread and a thread that forks; no log call ever touches it.
-        self._pausing = threading.Condition()
+        # Between the thread and those that begin or end it; no log call ever touches it.
+        self._turning = threading.RLock()
+        self._running = False
         self._pause_wanted = False
-        self._paused = False
         self._stuck_at = -1
         self._deadline: float | None = None
         self._give_up = 0.0
-        self._thread = threading.Thread(target=self._run, name="logbus-sender", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread
+        try:
+            self._start()
+        except RuntimeError:
+            self._close_pipe()
+            raise
 
     def wake(self) -> None:
         """Wakes the thread. Safe in a signal handler; never blocks."""
@@ -113,40 +120,52 @@ class Sender:
         flush = _Flush(self._buffer.ticket(), threading.Event())
         self._flushes.append(flush)
         self.hurry()
-        return flush.done.wait(timeout)
+        if flush.done.wait(timeout):
+            return True
+        with contextlib.suppress(ValueError):  # it came at the last moment
+            self._flushes.remove(flush)
+        return flush.done.is_set()
 
     def finish(self, timeout: float) -> None:
         """Drains for at most ``timeout`` seconds, closes the book and ends the thread. Never hangs."""
         now = time.monotonic()
         # A collector never heard of is not worth the whole time: it may not exist.
         self._give_up = now + (timeout if self._welcomed.is_set() else min(timeout, WELCOME_S))
-        with self._pausing:
+        with self._turning:
             self._deadline = now + timeout
-            self._pausing.notify_all()
+            if not self._running:  # paused for a fork: a signal handler may end the process in the middle of one
+                with contextlib.suppress(RuntimeError):  # the interpreter is going down
+                    self._start()
         self.wake()
         # The thread keeps the deadline itself; the margin is for a slow machine, not for the drain.
         self._thread.join(timeout + 0.4)
-        if self._thread.is_alive():
-            self._drop_rest()
+        with self._turning:
+            # Only one may be at the buffer's end: while the thread runs it is the one, however late.
+            if not self._running:
+                self._drop_rest()
 
     def pause(self, timeout: float) -> None:
-        """Closes sockets and context before a fork, losing nothing: waits for at most ``timeout`` seconds.
+        """Ends thread, sockets and context before a fork, losing nothing: waits for at most ``timeout`` seconds.
 
         When a stalled collector does not say that it has everything, nothing is closed and the fork goes on: the
         child never touches what it inherits. Further forks don't wait for that collector again until it moves.
         """
-        with self._pausing:
+        with self._turning:
             self._pause_wanted = True
-            self.wake()
-            if self._stuck_at != self._acknowledged and self._thread.is_alive():
-                paused = self._pausing.wait_for(lambda: self._paused, timeout)
-                self._stuck_at = -1 if paused else self._acknowledged
+            thread = self._thread
+        self.wake()
+        # A finalizer may fork in any thread, in this one too.
+        if self._stuck_at != self._acknowledged and thread is not threading.current_thread():
+            thread.join(timeout)
+            self._stuck_at = self._acknowledged if thread.is_alive() else -1
 
     def resume(self) -> None:
         """Opens everything again after a fork, in the parent."""
-        with self._pausing:
+        with self._turning:
             self._pause_wanted = False
-            self._pausing.notify_all()
+            if not self._running and self._deadline is None:
+                with contextlib.suppress(RuntimeError):  # the interpreter is going down
+                    self._start()
 
     def abandon(self) -> None:
         """In a forked child: lets go of what belongs to the parent. Its thread is not here, its sockets not ours."""
@@ -154,19 +173,45 @@ class Sender:
 
     # ── the thread ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _run(self) -> None:
+    def _start(self) -> None:
+        """Starts the thread. Raises RuntimeError where the system or the interpreter has no more threads to give."""
+        self._thread = threading.Thread(target=self._run, name="logbus-sender", daemon=True)
+        self._running = True
         try:
-            while not self._session():
-                with self._pausing:
-                    self._paused = True
-                    self._pausing.notify_all()
-                    self._pausing.wait_for(lambda: not self._pause_wanted or self._deadline is not None)
-                    self._paused = False
+            self._thread.start()
+        except BaseException:
+            self._running = False
+            raise
+
+    def _run(self) -> None:
+        """Session after session, until a fork or the end."""
+        over = False
+        try:
+            while True:
+                try:
+                    over = self._session()
+                except (OSError, zmq.ZMQError):  # out of descriptors, most likely: records wait in the buffer
+                    over = self._deadline is not None
+                    self._wait_to_retry()
+                with self._turning:
+                    if over or (self._pause_wanted and self._deadline is None):
+                        self._running = False
+                        return
         finally:
-            with self._pausing:
-                self._paused = True  # for good: a fork need not wait for a thread that has ended
-                self._pausing.notify_all()
-            self._close_pipe()
+            self._running = False
+            if over:
+                self._close_pipe()
+
+    def _empty_pipe(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._reading, 4096)
+
+    def _wait_to_retry(self) -> None:
+        if self._deadline is None:
+            waking = select.poll()
+            waking.register(self._reading, select.POLLIN)
+            waking.poll(RETRY_S * 1000)
+            self._empty_pipe()
 
     def _close_pipe(self) -> None:
         fds = self._reading, self._writing
@@ -179,23 +224,22 @@ class Sender:
     def _session(self) -> bool:
         """Connects and serves until a fork (False) or the end (True)."""
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        push = push_socket(context)
-        push.connect(self._endpoint.url)
-        subscriber = Subscriber(context, self._control, self._counters.producer)
-        poller = zmq.Poller()
-        poller.register(subscriber.socket, zmq.POLLIN)
-        poller.register(self._reading, zmq.POLLIN)
-        poller.register(push, 0)
         try:
+            push = push_socket(context)
+            push.connect(self._endpoint.url)
+            subscriber = Subscriber(context, self._control, self._counters.producer)
+            poller = zmq.Poller()
+            poller.register(subscriber.socket, zmq.POLLIN)
+            poller.register(self._reading, zmq.POLLIN)
+            poller.register(push, 0)
             self._serve(push, subscriber, poller)
-            if self._deadline is not None:
+            over = self._deadline is not None
+            if over:
                 self._close_book(push, subscriber, poller)
+            return over
         finally:
             # Without linger: what matters has been acknowledged, or its time is over and it is counted as sent.
-            push.close(0)
-            subscriber.close()
-            context.term()
-        return self._deadline is not None
+            context.destroy(0)
 
     def _serve(self, push: zmq.Socket[bytes], subscriber: Subscriber, poller: zmq.Poller) -> None:
         gather_until = 0.0
@@ -233,8 +277,7 @@ class Sender:
         events = poller.poll(max(0, math.ceil((until - time.monotonic()) * 1000)))
         woken = any(source == self._reading for source, _ in events)
         if woken:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._reading, 4096)
+            self._empty_pipe()
         return woken
 
     def _over(self, subscriber: Subscriber) -> bool:
@@ -266,6 +309,7 @@ class Sender:
                 self._mark_due = True
             self._life = state.life
             self._answered = state.request
+            self._counters.say_welcomed()
             self._welcomed.set()
         self._settle_flushes()
 
@@ -285,14 +329,19 @@ class Sender:
             if not self._send_packed(push, self._outgoing[0]):
                 return False
             del self._outgoing[0]
-            if time.monotonic() >= self._next_mark:
+            now = time.monotonic()
+            if now >= self._next_mark or (self._deadline is not None and now >= self._deadline):
                 return True
             self._hear(subscriber)  # a drain takes effect between two frames
         return True
 
     def _ask(self, push: zmq.Socket[bytes]) -> bool:
         """Asks for an acknowledgement if somebody waits for it, and again when none has come for a while."""
-        self._settle_flushes(everything=not self._buffer.records)
+        waiting = list(self._flushes)  # before the look: who comes later may have logged something after it
+        if not self._buffer.records:
+            for flush in waiting:
+                flush.sent = self._counters.sent if flush.sent is None else flush.sent
+        self._settle_flushes()
         if not self._asking() or time.monotonic() < self._next_ask:
             return True
         return self._send_mark(push)
@@ -330,13 +379,14 @@ class Sender:
             return False
         return True
 
-    def _settle_flushes(self, *, everything: bool = False) -> None:
+    def _settle_flushes(self) -> None:
         for flush in list(self._flushes):
-            if flush.sent is None and (everything or self._passed > flush.ticket):
+            if flush.sent is None and self._passed > flush.ticket:
                 flush.sent = self._counters.sent
             if flush.sent is not None and self._acknowledged >= flush.sent:
-                self._flushes.remove(flush)
                 flush.done.set()
+                with contextlib.suppress(ValueError):  # whoever waited has just given up
+                    self._flushes.remove(flush)
 
     def _close_book(self, push: zmq.Socket[bytes], subscriber: Subscriber, poller: zmq.Poller) -> None:
         """The last words of a producer: what is left becomes counted drops, then the BYE, and its acknowledgement."""
@@ -347,12 +397,11 @@ class Sender:
         if self._serving(subscriber):
             self._send(push, subscriber)
         self._drop_rest()
-        self._counters.say_bye()
         if self._serving(subscriber) and (drops := self._accounts.drop_report(now=True)):
             self._send_packed(push, self._packer.pack([], drops)[0])
         said = False
         while subscriber.state is not None and self._deadline is not None and time.monotonic() < self._deadline:
-            said = said or self._offer(push, BYE, 0, self._accounts.mark(self._answered), flags=ACK_WANTED)
+            said = said or self._offer(push, BYE, 0, self._accounts.mark(self._answered, bye=True), flags=ACK_WANTED)
             self._hear(subscriber)
             if subscriber.bye_acknowledged or (not self._serving(subscriber) and self._safe_to_close(subscriber)):
                 return
@@ -365,3 +414,4 @@ class Sender:
         while entries := self._buffer.take(FRAME_RECORDS, FRAME_BYTES):
             rest += entries
         self._accounts.drop_rest(rest)
+        self._counters.say_bye()

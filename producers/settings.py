@@ -72,12 +72,12 @@ class ProducerSettings:
         stem = Path(sys.argv[0] if sys.argv else "").stem
         if stem == "__main__":
             stem = Path(sys.argv[0]).parent.name
-        return stem if stem not in ("", "-c", "-m", "-") else "python"
+        return _encodable(stem) if stem not in ("", "-c", "-m", "-") else "python"
 
 
 def host_name() -> str:
     """The host as records name it."""
-    return socket.gethostname() or "localhost"
+    return _encodable(socket.gethostname()) or "localhost"
 
 
 def resolve(
@@ -140,7 +140,12 @@ def _table(path: Path, section: str) -> dict[str, Any]:
 def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > 128:
         raise TypeError
-    return value
+    return _encodable(value)
+
+
+def _encodable(text: str) -> str:
+    # Bytes of argv or the environment that are not UTF-8 arrive as lone surrogates, which no frame takes.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _whole(value: object) -> int:
@@ -166,7 +171,9 @@ def _on_full(value: object) -> str:
 
 
 def _endpoint(value: object) -> Endpoint:
-    return Endpoint.parse(_text(value))
+    if not isinstance(value, str):
+        raise TypeError
+    return Endpoint.parse(value)
 
 
 def _level(value: object) -> int:

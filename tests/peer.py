@@ -21,8 +21,8 @@ from logbus.bus import Endpoint, control_endpoint, publisher_socket, pull_socket
 from logbus.collectors.decode import Batch, decode
 from logbus.collectors.mark import Mark, decode_mark
 from logbus.collectors.zap import Doorkeeper
-from logbus.control import PRODUCER_TOPIC, State
-from logbus.wire import BYE, DATA, unpack_frame
+from logbus.control import PRODUCER_TOPIC, State, pack_acknowledgement
+from logbus.wire import ACK_WANTED, BYE, DATA, unpack_frame
 from tests.eventually import eventually
 
 
@@ -99,6 +99,7 @@ class Peer:
         self._ready = threading.Event()
         self._stopping = False
         self._stalled = False
+        self._silent = False
         self._say: State | None = None
         self._failure: Exception | None = None
 
@@ -131,9 +132,7 @@ class Peer:
     def say(self, state: Literal["serving", "draining"] | None = None, *, ask: bool = False) -> State:
         """Publishes a state; ``ask`` asks for a MARK. Returns once it has gone out."""
         old = self.state
-        said = State(
-            old.ledger, old.life, old.name, old.pid, old.version + 1, state or old.state, old.request + ask
-        )
+        said = State(old.ledger, old.life, old.name, old.pid, old.version + 1, state or old.state, old.request + ask)
         self._say = said
         eventually(lambda: self._say is None, what="the state to go out")
         return said
@@ -145,6 +144,10 @@ class Peer:
     def go_on(self) -> None:
         """Reads again."""
         self._stalled = False
+
+    def acknowledge_nothing(self) -> None:
+        """Reads on, and answers no question for an acknowledgement any more."""
+        self._silent = True
 
     def wait_records(self, count: int, timeout: float = 20.0) -> list[Arrived]:
         """Every record, once at least ``count`` have come."""
@@ -181,7 +184,9 @@ class Peer:
                     publisher.send(self.state.pack())
                     self._say = None
                 if pull in ready:
-                    self._take(pull.recv())
+                    answer = self._take(pull.recv())
+                    if answer and not self._silent:
+                        publisher.send(answer)
         except Exception as error:
             self._failure = error
         finally:
@@ -193,16 +198,19 @@ class Peer:
         if message[1:].startswith(PRODUCER_TOPIC):
             (self.listeners.add if message[0] else self.listeners.discard)(message[2:])
 
-    def _take(self, frame: bytes) -> None:
+    def _take(self, frame: bytes) -> bytes:
         header, payload = unpack_frame(frame)
         if header.type == DATA:
             self.arrivals.frames.append(decode(header, payload))
-            return
+            return b""
         mark = decode_mark(payload)
         assert header.first_seq == mark.sent
         self.arrivals.marks.append((header.producer, mark))
         if header.type == BYE:
             self.arrivals.byes[header.producer] = mark
+        if not header.flags & ACK_WANTED:
+            return b""
+        return pack_acknowledgement(header.producer, header.first_seq, bye=header.type == BYE)
 
 
 def send_junk(endpoint: Endpoint, *frames: bytes) -> None:

@@ -86,9 +86,9 @@ def test_collector_restarts_under_load(scenario: NewScenario, seed: int) -> None
     """Graceful restarts under load lose nothing."""
     run = scenario(seed)
     for _ in range(3):
-        run.work(6000, rate=2500)
-    for _ in range(3):
-        run.wait_begun(run.workers[0], run.random.randrange(200, 4000))
+        run.work(36_000, rate=9000)
+    for part in range(3):
+        run.wait_begun(run.workers[0], 9000 * part + run.random.randrange(1000, 9000))
         run.restart_collector()
     assert [worker.wait() for worker in run.workers] == [0, 0, 0]
 
@@ -103,9 +103,9 @@ def test_collector_killed(scenario: NewScenario, seed: int) -> None:
     """A collector ended by kill -9 loses what it held; each lost record is counted where it was lost."""
     run = scenario(seed)
     for _ in range(3):
-        run.work(8000, rate=run.random.choice([2000, 3000]))
-    for _ in range(2):
-        run.wait_begun(run.workers[0], run.random.randrange(200, 6000))
+        run.work(24_000, rate=run.random.choice([4000, 9000]))
+    for part in range(2):
+        run.wait_begun(run.workers[0], 9000 * part + run.random.randrange(1000, 9000))
         run.kill_collector()
         run.start()
     for worker in run.workers:

@@ -1,0 +1,164 @@
+"""The collector's voice, and who listens to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import zmq
+
+from logbus.bus import Endpoint, subscriber_socket
+from logbus.collectors.publisher import Publisher
+from logbus.collectors.zap import Doorkeeper
+from logbus.control import PRODUCER_TOPIC, State, unpack_acknowledgement
+from tests.eventually import eventually
+from tests.frames import producer
+
+Context = zmq.Context[zmq.Socket[bytes]]
+
+
+@pytest.fixture
+def context() -> Iterator[Context]:
+    """A context of this test's own."""
+    with zmq.Context() as context:
+        yield context
+        context.destroy(0)
+
+
+@pytest.fixture
+def endpoint(directories: Path) -> Endpoint:
+    """Where the publisher is bound."""
+    return Endpoint.parse(f"ipc://{directories}/pub")
+
+
+class Doored(Publisher):
+    """A publisher whose loop lets everybody in who knocks, as the collector's does."""
+
+    def __init__(self, context: Context) -> None:
+        self._doorkeeper = Doorkeeper(context)
+        super().__init__(context, ledger="L", name="eu")
+
+    def listen(self) -> bool:
+        self._doorkeeper.answer()
+        return super().listen()
+
+    def close(self) -> None:
+        super().close()
+        self._doorkeeper.close()
+
+
+@pytest.fixture
+def publisher(context: Context, endpoint: Endpoint) -> Iterator[Publisher]:
+    """A publisher, bound."""
+    with closing(Doored(context)) as publisher:
+        publisher.socket.bind(endpoint.url)
+        yield publisher
+
+
+def heard(publisher: Publisher, subscriber: zmq.Socket[bytes]) -> State:
+    """The next state that a subscriber hears; the publisher's loop runs meanwhile."""
+
+    def come() -> bool:
+        publisher.listen()
+        return bool(subscriber.poll(1))
+
+    eventually(come)
+    return State.unpack(subscriber.recv())
+
+
+def test_whoever_connects_is_welcomed_with_the_newest_state(
+    context: Context, endpoint: Endpoint, publisher: Publisher
+) -> None:
+    """A late subscriber knows at once what was said before it came."""
+    publisher.say(ask=True)
+    publisher.say("draining")
+    with subscriber_socket(context, producer(1)) as late:
+        late.connect(endpoint.url)
+        state = heard(publisher, late)
+    assert state == publisher.state
+    assert (state.ledger, state.name, state.version, state.request, state.state) == ("L", "eu", 2, 1, "draining")
+
+
+def test_what_is_said_later_is_heard_as_a_newer_version(
+    context: Context, endpoint: Endpoint, publisher: Publisher
+) -> None:
+    """Each state has a version above the one before; only a question raises the number of the request."""
+    with subscriber_socket(context, producer(1)) as subscriber:
+        subscriber.connect(endpoint.url)
+        first = heard(publisher, subscriber)
+        publisher.say(ask=True)
+        asked = heard(publisher, subscriber)
+        publisher.say("draining")
+        draining = heard(publisher, subscriber)
+        publisher.repeat()
+        assert heard(publisher, subscriber) == draining
+    assert [(state.version, state.request, state.state) for state in (first, asked, draining)] == [
+        (0, 0, "serving"),
+        (1, 1, "serving"),
+        (2, 1, "draining"),
+    ]
+    assert len({state.life for state in (first, asked, draining)}) == 1
+
+
+def test_two_lives_are_told_apart(context: Context) -> None:
+    """A collector that starts again has another life, whatever its version."""
+    with closing(Publisher(context, ledger="L", name="eu")) as one, closing(Publisher(context, ledger="L", name="eu")) as two:
+        assert one.state.life != two.state.life
+
+
+def test_who_listens_is_known(context: Context, endpoint: Endpoint, publisher: Publisher) -> None:
+    """A producer is a listener from its subscription until its connection goes."""
+    with subscriber_socket(context, producer(1)) as first, subscriber_socket(context, producer(2)) as second:
+        first.connect(endpoint.url)
+        assert eventually(publisher.listen)
+        assert publisher.listeners == {producer(1)}
+        second.connect(endpoint.url)
+        eventually(lambda: publisher.listen() and publisher.listeners == {producer(1), producer(2)})
+        first.close(0)
+        eventually(lambda: not publisher.listen() and publisher.listeners == {producer(2)})
+
+
+def test_one_producer_is_told_what_is_in_the_ledger(
+    context: Context, endpoint: Endpoint, publisher: Publisher
+) -> None:
+    """An acknowledgement reaches the one that it is for, and no other."""
+    with subscriber_socket(context, producer(1)) as one, subscriber_socket(context, producer(2)) as two:
+        for subscriber in (one, two):
+            subscriber.connect(endpoint.url)
+            heard(publisher, subscriber)
+        eventually(lambda: publisher.listen() or len(publisher.listeners) == 2)
+        publisher.acknowledge(producer(2), 2**40, bye=True)
+        assert two.poll(5000)
+        assert unpack_acknowledgement(two.recv()) == (2**40, True)
+        publisher.acknowledge(producer(1), 7, bye=False)
+        assert one.poll(5000)
+        assert unpack_acknowledgement(one.recv()) == (7, False)
+        assert not two.poll(0)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"\1" + PRODUCER_TOPIC + b"short",
+        b"\1" + PRODUCER_TOPIC + bytes(17),
+        b"\1" + b"X" + bytes(16),
+        b"\2" + PRODUCER_TOPIC + bytes(16),
+        b"\0" + PRODUCER_TOPIC + bytes(16),
+        b"\1",
+        b"",
+        b"hello",
+    ],
+)
+def test_who_says_something_else_is_no_listener(
+    context: Context, endpoint: Endpoint, publisher: Publisher, message: bytes
+) -> None:
+    """Whatever another program sends up the control socket, it is read and changes nothing."""
+    with context.socket(zmq.XSUB) as other, subscriber_socket(context, producer(1)) as honest:
+        other.connect(endpoint.url)
+        other.send(message)
+        honest.connect(endpoint.url)
+        eventually(lambda: publisher.listen() or publisher.listeners)
+        assert publisher.listeners == {producer(1)}
+        other.close(0)

@@ -5,8 +5,9 @@ What makes a comparison of loggers unfair, and what is done about it here:
 - *different records*: every variant logs the records of :mod:`benchmarks.record`, from the same call sites.
 - *wall time on busy cores*: every figure is CPU time, user and system, of a thread or of whole processes; only the
   cost of a start is wall time, the best of several.
-- *figures from different minutes*: each round runs every variant once, in an order of its own; ratios are taken
-  within a round, and their median is quoted with the smallest and the largest.
+- *figures from different minutes*: each round runs every variant once, in an order of its own, and what is compared
+  runs within fractions of a second, in turns. Ratios are those of such pairs; their median is quoted with the
+  smallest and the largest.
 - *somebody dropped*: what comes out is counted. A run in which a record is missing is void and in no figure.
 - *one hot call site*: there are ten, and beside the runs flat out there are paced ones, whose caches are cold.
 - *no redaction on one side*: logbus redacts with its default rules, the peers don't. This favours the peers. All

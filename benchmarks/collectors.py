@@ -3,6 +3,9 @@
 The workers are processes of ``multiprocessing`` in both, log the same records at the same time, and count as done
 when their last record has left them. The receiving process counts from the start signal until its last line is in
 the file. Both deliver every line, or the run is void. logbus redacts; the queue's listener does not.
+
+The two run one right after the other, and the floor of a log call is taken beside each: on a machine whose clock
+changes, a cost in floors says more than one in microseconds.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.record import LOGGER, SITES, JsonLine, log_paced, log_records
+from benchmarks.record import LOGGER, SITES, JsonLine, floor_seconds, log_paced, log_records
 from benchmarks.service import PATIENCE_S, Service, cpu_seconds
 
 WORKERS: Final = 4
@@ -30,13 +33,17 @@ _TIMEOUT_S: Final = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """CPU seconds of the receiving process and of the workers, over ``wall`` seconds, for ``records`` in all."""
+    """CPU seconds of the receiving process and of the workers, over ``wall`` seconds, for ``records`` in all.
+
+    ``floor`` is what a log call with a null handler took just then, in CPU seconds.
+    """
 
     receiver: float
     workers: float
     wall: float
     records: int
     lost: int
+    floor: float
 
     @property
     def share(self) -> float:
@@ -49,16 +56,18 @@ def through_logbus(service: Service, count: int, rate: float = 0.0) -> Carried:
     base = service.lines + WORKERS * SITES
     with _workers(_log_to_logbus, service.endpoint, count, rate) as pipes:
         warm = service.wait_lines(base)
+        floor = floor_seconds()
         before = service.cpu_seconds()
         begun = time.monotonic()
         results = _run(pipes)
         whole = service.wait_lines(base + WORKERS * count)
         wall = time.monotonic() - begun
         receiver = service.cpu_seconds() - before
+        floor = (floor + floor_seconds()) / 2
     lost = sum(int(lost) for _, lost in results)
     if not (warm and whole):
         lost += abs(base + WORKERS * count - service.lines)
-    return Carried(receiver, sum(cpu for cpu, _ in results), wall, WORKERS * count, lost)
+    return Carried(receiver, sum(cpu for cpu, _ in results), wall, WORKERS * count, lost, floor)
 
 
 def through_queue(directory: Path, count: int) -> Carried:
@@ -71,6 +80,7 @@ def through_queue(directory: Path, count: int) -> Carried:
         _receive(pipe)
         with _workers(_log_to_queue, waiting, count, 0.0) as pipes:
             _wait_written(path, WORKERS * SITES)
+            floor = floor_seconds()
             before = cpu_seconds(listener.pid or 0)
             begun = time.monotonic()
             results = _run(pipes)
@@ -78,9 +88,10 @@ def through_queue(directory: Path, count: int) -> Carried:
         _receive(pipe)
         wall = time.monotonic() - begun
         receiver = cpu_seconds(listener.pid or 0) - before
+        floor = (floor + floor_seconds()) / 2
     lines = path.read_bytes().count(b"\n")
     lost = abs(WORKERS * (count + SITES) - lines)
-    return Carried(receiver, sum(cpu for cpu, _ in results), wall, WORKERS * count, lost)
+    return Carried(receiver, sum(cpu for cpu, _ in results), wall, WORKERS * count, lost, floor)
 
 
 # ── in the workers ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,9 @@ Two runs one after the other, the same for all. Flat out: bursts that fit every 
 calls' time and inside the process's, the variant drains. Paced: 10,000 records a second in bursts of 50, whose
 caches are cold and whose background threads wake up for little.
 
+The clock of a shared machine changes by half from one second to the next. So each burst has one of the floor beside
+it, in the same process, now before and now after it: ratios are those of such pairs.
+
 The program is ``python -m benchmarks.producers '{"variant": …}'``; it prints its result as JSON.
 """
 
@@ -13,6 +16,7 @@ import json
 import logging
 import logging.handlers
 import queue
+import statistics
 import subprocess
 import sys
 import time
@@ -26,17 +30,22 @@ from benchmarks.service import PATIENCE_S, environment
 
 #: The variants, the floor first.
 VARIANTS: Final = ("null", "logbus", "queue_listener", "json_file")
-#: Records of one burst flat out: the default buffer has room for a dozen of these.
-BURST: Final = 5000
+#: Records of one burst flat out: the default buffer has room for ten of these.
+BURST: Final = 4000
 #: Records before the clock starts: threads, sockets and caches come to life.
 WARM_UP: Final = 500
 #: Records a second of the paced run.
 PACED_RATE: Final = 10_000.0
+#: What is measured: CPU of the calling thread and of the process, flat out and paced.
+FIGURES: Final = ("flat_thread", "flat_process", "paced_thread", "paced_process")
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one child does. ``endpoint`` is the collector's; files go to ``directory``."""
+    """What one child does. ``endpoint`` is the collector's; files go to ``directory``.
+
+    ``bursts`` flat out, then as many paced ones of ``paced`` records.
+    """
 
     variant: str
     endpoint: str
@@ -47,12 +56,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU microseconds per record, in the calling thread and in the process; ``lost`` of the ``records`` logged."""
+    """Medians by figure: ``costs`` in CPU microseconds per record, ``ratios`` to the floor. ``lost`` of ``records``."""
 
-    flat_thread: float
-    flat_process: float
-    paced_thread: float
-    paced_process: float
+    costs: dict[str, float]
+    ratios: dict[str, float]
     records: int
     lost: int
 
@@ -75,46 +82,57 @@ def run(task: Task) -> Cost:
 
 def measure(task: Task) -> Cost:
     """Runs a task here."""
-    drain, lost = _attach(task)
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    handler, drain, lost = _variant(task)
+    sides: dict[bool, tuple[logging.Handler, Drain]] = {
+        True: (handler, drain),
+        False: (logging.NullHandler(), lambda: None),
+    }
+    root.addHandler(handler)
     log = logging.getLogger(LOGGER)
     log_records(log, WARM_UP)
     drain()
-
-    thread = 0.0
-    process = time.process_time()
-    for _ in range(task.bursts):
-        before = time.thread_time()
-        log_records(log, BURST)
-        thread += time.thread_time() - before
-        drain()
-    process = time.process_time() - process
-
-    paced_process = time.process_time()
-    paced_thread = log_paced(log, task.paced, PACED_RATE)
-    drain()
-    paced_process = time.process_time() - paced_process
-
-    flat, paced = task.bursts * BURST, task.paced
-    records = WARM_UP + flat + paced
+    costs: dict[str, list[float]] = {figure: [] for figure in FIGURES}
+    ratios: dict[str, list[float]] = {figure: [] for figure in FIGURES}
+    for number in range(2 * task.bursts):
+        count, rate = (BURST, 0.0) if number < task.bursts else (task.paced, PACED_RATE)
+        pair: dict[bool, tuple[float, float]] = {}
+        for measured in (True, False) if number % 2 else (False, True):
+            handler, drain = sides[measured]
+            root.handlers[:] = [handler]
+            pair[measured] = _burst(log, count, rate, drain)
+        for at, figure in enumerate(FIGURES[2:] if rate else FIGURES[:2]):
+            costs[figure].append(pair[True][at] / count * 1e6)
+            ratios[figure].append(pair[True][at] / pair[False][at])
+    records = WARM_UP + task.bursts * (BURST + task.paced)
     return Cost(
-        flat_thread=thread / flat * 1e6,
-        flat_process=process / flat * 1e6,
-        paced_thread=paced_thread / paced * 1e6,
-        paced_process=paced_process / paced * 1e6,
-        records=records,
-        lost=lost(records),
+        {figure: statistics.median(values) for figure, values in costs.items()},
+        {figure: statistics.median(values) for figure, values in ratios.items()},
+        records,
+        lost(records),
     )
 
 
-def _attach(task: Task) -> tuple[Drain, Lost]:
-    """Attaches the variant's handler to the root logger; how it drains, and how many of n records it has lost."""
-    root = logging.getLogger()
-    root.setLevel(logging.INFO)
+def _burst(log: logging.Logger, count: int, rate: float, drain: Drain) -> tuple[float, float]:
+    """CPU seconds of one burst, in the thread and in the process; the process has drained when its clock is read."""
+    process = time.process_time()
+    if rate:
+        thread = log_paced(log, count, rate)
+    else:
+        thread = -time.thread_time()
+        log_records(log, count)
+        thread += time.thread_time()
+    drain()
+    return thread, time.process_time() - process
+
+
+def _variant(task: Task) -> tuple[logging.Handler, Drain, Lost]:
+    """The variant's handler, how it drains, and how many of n records it has lost."""
     if task.variant == "null":
-        root.addHandler(logging.NullHandler())
-        return (lambda: None), (lambda records: 0)
+        return logging.NullHandler(), (lambda: None), (lambda records: 0)
     if task.variant == "logbus":
-        return _attach_logbus(root, task.endpoint)
+        return _logbus(task.endpoint)
     path = Path(task.directory) / f"{task.variant}.jsonl"
     path.unlink(missing_ok=True)
     file = logging.FileHandler(path)
@@ -124,10 +142,8 @@ def _attach(task: Task) -> tuple[Drain, Lost]:
         return records - path.read_bytes().count(b"\n")
 
     if task.variant == "json_file":
-        root.addHandler(file)
-        return (lambda: None), missing
+        return file, (lambda: None), missing
     waiting: queue.SimpleQueue[object] = queue.SimpleQueue()
-    root.addHandler(logging.handlers.QueueHandler(waiting))
     listener = logging.handlers.QueueListener(waiting, file)
     listener.start()
 
@@ -135,13 +151,11 @@ def _attach(task: Task) -> tuple[Drain, Lost]:
         listener.stop()
         listener.start()
 
-    return drain, missing
+    return logging.handlers.QueueHandler(waiting), drain, missing
 
 
-def _attach_logbus(root: logging.Logger, endpoint: str) -> tuple[Drain, Lost]:
+def _logbus(endpoint: str) -> tuple[logging.Handler, Drain, Lost]:
     import logbus
-
-    root.addHandler(logbus.LogbusHandler(endpoint))
 
     def drain() -> None:
         if not logbus.flush(PATIENCE_S):
@@ -151,7 +165,7 @@ def _attach_logbus(root: logging.Logger, endpoint: str) -> tuple[Drain, Lost]:
         stats = logbus.stats()
         return records - stats.sent + sum(stats.dropped.values())
 
-    return drain, lost
+    return logbus.LogbusHandler(endpoint), drain, lost
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from benchmarks import collectors, producers, startup
 from benchmarks.collectors import Carried
@@ -29,9 +29,14 @@ RESULTS: Final = ROOT / "benchmarks" / "results" / "quick.json"
 PACED_RATE: Final = 10_000.0
 
 
+#: A part of a round; it takes the number of the round.
+Job = Callable[[int], None]
+Item = TypeVar("Item")
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much of everything: bursts and paced records per producer, records per worker, seconds of steady load."""
+    """How much of everything: bursts and records of a paced burst per producer, records per worker, seconds steady."""
 
     rounds: int
     bursts: int
@@ -40,7 +45,7 @@ class Size:
     steady: float
 
 
-QUICK: Final = Size(rounds=6, bursts=4, paced=5000, carried=10_000, steady=5.0)
+QUICK: Final = Size(rounds=5, bursts=5, paced=800, carried=10_000, steady=5.0)
 TINY: Final = Size(rounds=1, bursts=1, paced=500, carried=500, steady=0.4)
 
 
@@ -59,18 +64,20 @@ class Runs:
 class Session:
     """One run: a collector, a directory, and what has been measured so far."""
 
-    def __init__(self, service: Service, directory: Path, size: Size) -> None:
+    def __init__(self, service: Service, directory: Path, size: Size, order: random.Random) -> None:
         self.runs = Runs()
         self._service = service
         self._directory = directory
         self._size = size
+        self._order = order
 
-    def jobs(self) -> list[Callable[[int], None]]:
-        """Everything that a round runs once; each takes the number of the round."""
-        jobs: list[Callable[[int], None]] = [self._through_logbus, self._through_queue]
+    def round(self, number: int) -> None:
+        """Runs everything once, in an order of its own."""
+        jobs: list[Job] = [self._carry]
         jobs += [self._producer(variant) for variant in producers.VARIANTS]
         jobs += [self._start(variant) for variant in startup.STARTS]
-        return jobs
+        for job in self._shuffled(jobs):
+            job(number)
 
     def steady(self) -> None:
         """The steady load: 10,000 records a second from four workers together."""
@@ -86,18 +93,20 @@ class Session:
         kept = {key: status["total"][key] for key in ("emitted", "collected", "dropped")}
         self.runs.ledger = {**kept, "balanced": status["balanced"], "bad_frames": status["collector"]["bad_frames"]}
 
-    def _through_logbus(self, number: int) -> None:
-        self._carry("logbus", number, collectors.through_logbus(self._service, self._size.carried))
+    def _carry(self, number: int) -> None:
+        """Both ways of four workers' records, one right after the other: they are compared with each other."""
+        count = self._size.carried
+        ways: list[tuple[str, Callable[[], Carried]]] = [
+            ("logbus", lambda: collectors.through_logbus(self._service, count)),
+            ("mp_queue", lambda: collectors.through_queue(self._directory, count)),
+        ]
+        for variant, way in self._shuffled(ways):
+            carried = way()
+            found = self.runs.carried.setdefault(variant, {})
+            if self._whole(f"4 workers through {variant}", number, carried.lost):
+                found[number] = carried
 
-    def _through_queue(self, number: int) -> None:
-        self._carry("mp_queue", number, collectors.through_queue(self._directory, self._size.carried))
-
-    def _carry(self, variant: str, number: int, carried: Carried) -> None:
-        found = self.runs.carried.setdefault(variant, {})
-        if self._whole(f"4 workers through {variant}", number, carried.lost):
-            found[number] = carried
-
-    def _producer(self, variant: str) -> Callable[[int], None]:
+    def _producer(self, variant: str) -> Job:
         def job(number: int) -> None:
             task = producers.Task(
                 variant, self._service.endpoint, str(self._directory), self._size.bursts, self._size.paced
@@ -113,12 +122,15 @@ class Session:
 
         return job
 
-    def _start(self, variant: str) -> Callable[[int], None]:
+    def _start(self, variant: str) -> Job:
         def job(number: int) -> None:
             found = self.runs.startup.setdefault(variant, {})
             found[number] = startup.milliseconds(variant, self._service.endpoint, self._directory)
 
         return job
+
+    def _shuffled(self, items: list[Item]) -> list[Item]:
+        return self._order.sample(items, len(items))
 
     def _whole(self, what: str, number: int, lost: int) -> bool:
         if lost:
@@ -128,16 +140,12 @@ class Session:
 
 def measure(size: Size, seed: int) -> Runs:
     """Runs everything, each round in an order of its own."""
-    order = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="lb-", dir="/tmp") as name:  # short: a socket's path has 107 bytes at most
         directory = Path(name)
         with Service(directory) as service:
-            session = Session(service, directory, size)
+            session = Session(service, directory, size, random.Random(seed))
             for number in range(size.rounds):
-                jobs = session.jobs()
-                order.shuffle(jobs)
-                for job in jobs:
-                    job(number)
+                session.round(number)
             session.steady()
             session.ledger()
             return session.runs

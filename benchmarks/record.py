@@ -20,6 +20,8 @@ LOGGER: Final = "proxywhirl.rotator"
 SITES: Final = 10
 #: Records of one burst of a paced run.
 PACED_BURST: Final = 50
+#: Records by which the floor is taken.
+_FLOOR_RECORDS: Final = 2000
 #: Proxies in the pool, and requests before their ids repeat: more than one frame holds records.
 _PROXIES: Final = 64
 _REQUESTS: Final = 4001
@@ -90,6 +92,15 @@ def log_paced(log: logging.Logger, count: int, rate: float) -> float:
         log_records(log, PACED_BURST)
         spent += time.thread_time() - before
     return spent
+
+
+def floor_seconds() -> float:
+    """CPU seconds of one record with a null handler, here and now."""
+    log = logging.Logger(LOGGER, logging.INFO)
+    log.addHandler(logging.NullHandler())
+    before = time.thread_time()
+    log_records(log, _FLOOR_RECORDS)
+    return (time.thread_time() - before) / _FLOOR_RECORDS
 
 
 _STANDARD: Final = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime"}

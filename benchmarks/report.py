@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.collectors import Carried
-from benchmarks.producers import VARIANTS, Cost
+from benchmarks.producers import FIGURES, VARIANTS, Cost
 from benchmarks.spread import ratios, spread
 from logbus import __version__
 
 Document = Mapping[str, Any]
 
-#: Columns of a producer's row.
-_COSTS: Final = ("flat_thread", "flat_process", "paced_thread", "paced_process")
 _NAMES: Final = {
     "null": "NullHandler (the floor)",
     "logbus": "LogbusHandler",
@@ -49,14 +47,12 @@ def summary(
     steady: Carried | None,
 ) -> dict[str, Any]:
     """Every figure with its spread, and the bounds. A figure is None when all its runs were void."""
-    floors = {what: {number: getattr(cost, what) for number, cost in producers["null"].items()} for what in _COSTS}
     rows: dict[str, Any] = {}
     for variant, costs in producers.items():
         row = rows[variant] = {"records": sum(cost.records for cost in costs.values())}
-        for what in _COSTS:
-            values = {number: getattr(cost, what) for number, cost in costs.items()}
-            row[what] = spread(list(values.values()))
-            row[f"{what}_ratio"] = spread(ratios(values, floors[what]))
+        for what in FIGURES:
+            row[what] = spread([cost.costs[what] for cost in costs.values()])
+            row[f"{what}_ratio"] = spread([cost.ratios[what] for cost in costs.values()])
     receivers = {
         variant: {number: run.receiver / run.records * 1e6 for number, run in runs.items()}
         for variant, runs in carried.items()
@@ -69,6 +65,7 @@ def summary(
         variant: {
             "records": sum(run.records for run in runs.values()),
             "receiver": spread(list(receivers[variant].values())),
+            "receiver_in_floors": spread([run.receiver / run.records / run.floor for run in runs.values()]),
             "workers_and_receiver": spread(list(whole[variant].values())),
             "records_per_second": spread([run.records / run.wall for run in runs.values()]),
         }
@@ -128,28 +125,29 @@ def render(document: Document) -> str:
         f"Python {where['python']}, logbus {where['logbus']}, {libraries}",
         f"{document['mode']} run, {document['rounds']} rounds, seed {document['seed']}; median (smallest-largest)",
         "",
-        "One log.info(…) in the process that logs, CPU µs per record; below it the ratio to the floor",
+        "One log.info(…) in the process that logs, CPU µs per record; below it the ratio to the floor beside it",
         f"{'':30}{'flat out: thread':>20}{'process':>20}{'10,000/s: thread':>20}{'process':>20}",
     ]
     for variant in VARIANTS:
         row = document["producers"][variant]
-        lines.append(f"{_NAMES[variant]:30}" + "".join(f"{_shown(row[what]):>20}" for what in _COSTS))
+        lines.append(f"{_NAMES[variant]:30}" + "".join(f"{_shown(row[what]):>20}" for what in FIGURES))
         if variant != "null":
-            lines.append(f"{'':30}" + "".join(f"{_shown(row[f'{what}_ratio'], 2, 'x'):>20}" for what in _COSTS))
+            lines.append(f"{'':30}" + "".join(f"{_shown(row[f'{what}_ratio'], 2, 'x'):>20}" for what in FIGURES))
     carried = document["collectors"]
     lines += [
         "",
         "From four workers into one JSON file, CPU µs per record",
-        f"{'':30}{'receiving process':>20}{'with the workers':>20}{'records/s':>24}",
+        f"{'':30}{'receiving process':>20}{'the same in floors':>20}{'with the workers':>20}{'records/s':>24}",
     ]
     lines += [
-        f"{name:30}{_shown(carried[variant]['receiver']):>20}{_shown(carried[variant]['workers_and_receiver']):>20}"
+        f"{name:30}{_shown(carried[variant]['receiver']):>20}{_shown(carried[variant]['receiver_in_floors'], 2):>20}"
+        f"{_shown(carried[variant]['workers_and_receiver']):>20}"
         f"{_shown(carried[variant]['records_per_second'], 0):>24}"
         for variant, name in (("logbus", "logbus, redacting"), ("mp_queue", "mp.Queue + QueueListener"))
     ]
     cheaper = carried["cheaper"]
     lines.append(
-        f"{'logbus is cheaper by':30}{_shown(cheaper['receiver'], 1, 'x'):>20}"
+        f"{'logbus is cheaper by':30}{_shown(cheaper['receiver'], 1, 'x'):>20}{'':20}"
         f"{_shown(cheaper['workers_and_receiver'], 1, 'x'):>20}"
     )
     lines += ["", "Start of a worker, ms of wall time, best (smallest-largest)"]

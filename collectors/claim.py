@@ -6,9 +6,11 @@ path looked at: a socket is a dead collector's and may go, anything else is some
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import stat
+from pathlib import Path
 from typing import Final
 
 import zmq
@@ -28,6 +30,7 @@ class Claim:
 
     def __init__(self, endpoint: Endpoint, *, name: str) -> None:
         self.endpoint = endpoint
+        self._sockets: list[Path] = []
         private_directory(endpoint.lock.parent)
         try:
             self._fd = take_lock(endpoint.lock, what=f"endpoint {endpoint.url}", name=name)
@@ -52,9 +55,15 @@ class Claim:
             if error.errno == zmq.EADDRINUSE:
                 raise OwnedError(f"endpoint {endpoint.url}", name=None, pid=None) from error
             raise EndpointError(endpoint.url, f"can't be bound: {error.strerror}") from error
+        if endpoint.path is not None:
+            self._sockets.append(endpoint.path)
 
     def release(self) -> None:
-        """Gives the endpoint up; the sockets are closed by then."""
+        """Removes what was bound and gives the endpoint up; the sockets are closed by then."""
+        for path in self._sockets:  # ZeroMQ leaves them behind
+            with contextlib.suppress(OSError):
+                if path.is_socket():
+                    path.unlink()
         os.close(self._fd)
 
 

@@ -103,6 +103,8 @@ class Roll:
             fresh = self._late(member, batch.first_seq, count)
             row.duplicated += count - len(fresh)
             batch.records = [batch.records[at] for at in fresh]
+            if not fresh:
+                batch.drops = []  # they were told when the frame came first
         elif count:  # a frame without records only reports drops, and may be an old one
             row.collected += count
             row.next_seq = batch.first_seq + count
@@ -130,7 +132,9 @@ class Roll:
         losses = self._expect(member, mark.sent)
         row.gate, row.level_version = mark.gate, mark.level_version
         row.mark(time.time(), emitted=mark.emitted, sent=mark.sent, buffered=mark.buffered, dropped=mark.by_reason())
-        row.state = "live"
+        # With a page there may be a last word after the BYE: it closes the row. Without, a restart has to know.
+        ended = bye and not row.in_flight and page_is_alive(self._path(producer)) is None
+        row.state = "gone" if ended else "live"
         if not mark.exact:
             row.exact = False
         member.answered = max(member.answered, mark.request)
@@ -203,9 +207,11 @@ class Roll:
             page = read_page(path)
             if max(page.totals.emitted, page.totals.sent, *page.totals.dropped) > MAX_COUNT:
                 raise PageError(path, f"holds counts beyond {MAX_COUNT}")
-        except FileNotFoundError:
+        except OSError:  # it has gone, or is no file at all
             return []
-        except PageError:
+        except PageError as error:
+            if isinstance(error.__cause__, OSError):  # out of descriptors, say: nothing is known, so try again
+                return []
             member = self._members.get(producer)
             if member is not None:
                 self._close_by_mark(member)

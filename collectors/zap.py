@@ -14,7 +14,7 @@ import zmq
 
 ENDPOINT: Final = "inproc://zeromq.zap.01"
 _VERSION: Final = b"1.0"
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::ffff:127.0.0.1", "::1"})
 
 
 class Doorkeeper:

@@ -133,7 +133,7 @@ class Endpoint:
     def publisher(self) -> Endpoint:
         """The PUB socket beside a control endpoint: ``PATH.pub`` on ipc, port + 1 on tcp."""
         if self.path is not None:
-            return Endpoint.parse(f"ipc://{self.path}.pub")
+            return Endpoint(f"ipc://{self.path}.pub", path=self.path.with_name(f"{self.path.name}.pub"))
         return Endpoint.parse(f"tcp://{self.url.removeprefix('tcp://').rpartition(':')[0]}:{self.port + 1}")
 
     def _beside(self, suffix: str) -> Path:
@@ -171,9 +171,8 @@ def control_endpoint(control: str | None = None, *, records: Endpoint | None = N
 
 def push_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     """A PUSH socket for records, not yet connected. It is used by one thread only."""
-    socket = context.socket(zmq.PUSH)
+    socket = _socket(context, zmq.PUSH)
     socket.set(zmq.SNDHWM, QUEUE_FRAMES)
-    socket.set(zmq.LINGER, 0)
     socket.set(zmq.SNDBUF, TCP_BUFFER_BYTES)
     socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
     socket.set(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
@@ -182,7 +181,7 @@ def push_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
 
 def pull_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     """The PULL socket of a collector, not yet bound."""
-    socket = context.socket(zmq.PULL)
+    socket = _socket(context, zmq.PULL)
     socket.set(zmq.RCVHWM, QUEUE_FRAMES)
     socket.set(zmq.RCVBUF, TCP_BUFFER_BYTES)
     return _bound(socket, MAX_FRAME_BYTES)
@@ -190,8 +189,7 @@ def pull_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
 
 def subscriber_socket(context: zmq.Context[zmq.Socket[bytes]], producer: bytes) -> zmq.Socket[bytes]:
     """A SUB socket for control, subscribed to the state and to this producer's own topic, not yet connected."""
-    socket = context.socket(zmq.SUB)
-    socket.set(zmq.LINGER, 0)
+    socket = _socket(context, zmq.SUB)
     socket.set(zmq.MAXMSGSIZE, MAX_CONTROL_BYTES)
     socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
     socket.set(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
@@ -202,26 +200,31 @@ def subscriber_socket(context: zmq.Context[zmq.Socket[bytes]], producer: bytes) 
 
 def publisher_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     """The XPUB socket of a collector, not yet bound. Its thread must poll it, or no welcome message goes out."""
-    socket = context.socket(zmq.XPUB)
+    socket = _socket(context, zmq.XPUB)
     socket.set(zmq.XPUB_VERBOSE, 1)
     return _bound(socket, 4096)
 
 
 def command_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     """The ROUTER socket on which a collector answers commands, not yet bound."""
-    return _bound(context.socket(zmq.ROUTER), MAX_CONTROL_BYTES)
+    return _bound(_socket(context, zmq.ROUTER), MAX_CONTROL_BYTES)
 
 
 def client_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     """The DEALER socket of a command, not yet connected."""
-    socket = context.socket(zmq.DEALER)
-    socket.set(zmq.LINGER, 0)
+    socket = _socket(context, zmq.DEALER)
     socket.set(zmq.MAXMSGSIZE, 64 * 1024 * 1024)
     return socket
 
 
-def _bound(socket: zmq.Socket[bytes], max_bytes: int) -> zmq.Socket[bytes]:
+def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socket[bytes]:
+    socket = context.socket(kind)
     socket.set(zmq.LINGER, 0)
+    socket.set(zmq.IPV6, 1)  # both families: without it tcp://[::1] is "no such device"
+    return socket
+
+
+def _bound(socket: zmq.Socket[bytes], max_bytes: int) -> zmq.Socket[bytes]:
     socket.set(zmq.MAXMSGSIZE, max_bytes)
     socket.set(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
     return socket

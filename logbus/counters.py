@@ -220,19 +220,19 @@ class DeadPage:
 
 def read_page(path: Path) -> DeadPage:
     """A page of another process. Raises PageError when it is none, FileNotFoundError when it has gone."""
+    data = b""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            alive = not _lock_is_free(fd)
+            while part := os.read(fd, 1 << 20):
+                data += part
+        finally:
+            os.close(fd)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise PageError(path, f"can't be read: {error.strerror}") from error
-    try:
-        alive = not _lock_is_free(fd)
-        data = b""
-        while part := os.read(fd, 1 << 20):
-            data += part
-    finally:
-        os.close(fd)
     if len(data) < CHUNK_BYTES or len(data) % CHUNK_BYTES or data[:8] != MAGIC:
         raise PageError(path, "is not a counter page")
     words = memoryview(data).cast("Q")

@@ -96,7 +96,12 @@ def read_folded(directory: Path) -> Folded | None:
     try:
         values: Any = unpack_payload(path.read_bytes())
         identity, emitted, pages, dropped, members = values
-        return Folded(bytes.fromhex(identity), emitted, pages, dropped, [bytes.fromhex(member) for member in members])
+        if len(dropped) != DROP_WORDS:
+            raise ValueError(f"expected {DROP_WORDS} drop counters, found {len(dropped)}")
+        counts = [int(count) for count in dropped]
+        return Folded(
+            bytes.fromhex(identity), int(emitted), int(pages), counts, [bytes.fromhex(member) for member in members]
+        )
     except FileNotFoundError:
         return None
     except (OSError, WireError, TypeError, ValueError) as error:

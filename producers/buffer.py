@@ -13,12 +13,15 @@ The law, at every moment between two steps:
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import deque
+from collections.abc import Callable
+from threading import get_ident
 from typing import Any, Final, Literal
 
-from logbus.counters import DROPPED, SETTLED
+from logbus.counters import DROPPED, EMITTED, SETTLED, Counters
 from logbus.levels import BUCKETS, bucket_of
-from logbus.wire import HIGH_WATER_MARK, SHUTDOWN
+from logbus.wire import HIGH_WATER_MARK, SHUTDOWN, UNENCODABLE
 
 OnFull = Literal["shed_lowest", "drop_newest", "drop_oldest"]
 
@@ -31,27 +34,46 @@ _LEVEL_NO: Final = 1
 _WIDTH: Final = len(BUCKETS)
 _HIGH_WATER_MARK: Final = DROPPED + HIGH_WATER_MARK * _WIDTH
 _SHUTDOWN: Final = DROPPED + SHUTDOWN * _WIDTH
+_UNENCODABLE: Final = DROPPED + UNENCODABLE * _WIDTH
+#: Level bucket from which on a record should be sent at once: a crash may follow.
+_URGENT: Final = bucket_of(logging.ERROR)
+
+
+def _nobody() -> None:
+    """The reader of a buffer that has none."""
 
 
 class Buffer:
     """A buffer of at most ``capacity`` records and ``capacity_bytes`` bytes, whichever comes first."""
 
     __slots__ = (
+        "_cells",
+        "_counters",
         "_first",
         "_last",
         "_queues",
         "_staged",
         "_staged_counts",
         "_tickets",
+        "asleep",
         "bytes",
         "capacity",
         "capacity_bytes",
         "closed",
+        "hurry",
         "on_full",
         "records",
+        "wake",
     )
 
-    def __init__(self, capacity: int, capacity_bytes: int, on_full: OnFull) -> None:
+    def __init__(self, capacity: int, capacity_bytes: int, on_full: OnFull, counters: Counters) -> None:
+        self._counters = counters
+        self._cells = counters.cells
+        #: Set by the reader before it sleeps: the next record calls ``wake``.
+        self.asleep = False
+        #: How the reader is woken, and how it is told of a record (ERROR and above) that should not wait.
+        self.wake: Callable[[], None] = _nobody
+        self.hurry: Callable[[], None] = _nobody
         self.capacity = capacity
         self.capacity_bytes = capacity_bytes
         self.on_full = on_full
@@ -69,9 +91,6 @@ class Buffer:
 
     def put(
         self,
-        cell: memoryview[int],
-        bucket: int,
-        size: int,
         created: float,
         site: tuple[Any, ...],
         thread: str,
@@ -79,28 +98,55 @@ class Buffer:
         extra: dict[str, Any] | None,
         nested: dict[str, Any] | None,
         exception: Any,
+        size: int,
     ) -> None:
-        """Takes one record in, or drops one by the policy; both are counted in the caller's slot."""
-        if (self.records >= self.capacity or self.bytes + size > self.capacity_bytes) and not self._make_room(
-            cell, bucket, size
-        ):
-            self._note(bucket, created)
-            at = _HIGH_WATER_MARK + bucket
-            cell[at] += 1  # one step with the next line: no call between
+        """Takes one record in, or drops one by the policy; both are counted in the slot of the calling thread.
+
+        Never waits; raises nothing but what a signal handler raises. The arguments are those of
+        :data:`logbus.producers.producer.Emit`.
+        """
+        cell = self._cells.get(get_ident())
+        if cell is None:
+            cell = self._counters.cell()
+        bucket = site[1] // 10
+        if not 0 <= bucket < _WIDTH:
+            bucket = bucket_of(site[1])
+        cell[EMITTED] += 1
+        try:
+            # A closed buffer needs no room: nobody goes for a record that goes itself.
+            if (
+                (self.records >= self.capacity or self.bytes + size > self.capacity_bytes)
+                and not self.closed
+                and not self._make_room(cell, bucket, size)
+            ):
+                self._drop(cell, _HIGH_WATER_MARK, bucket, created)
+                return
+            entry = (next(self._tickets), size, created, site, thread, message, extra, nested, exception)
+            queue = self._queues[bucket]
+            if self.closed:  # looked at here, past the last call: nothing enters once it is set
+                self._drop(cell, _SHUTDOWN, bucket, created)
+                return
+            # One step to the end: "+=" where a reader expects append(), which is a call and could be interrupted.
+            self.records += 1
+            self.bytes += size
+            queue += (entry,)
             cell[SETTLED] += 1
-            return
-        entry = (next(self._tickets), size, created, site, thread, message, extra, nested, exception)
-        queue = self._queues[bucket]
-        if self.closed:  # looked at here, past the last call: nothing enters once it is set
-            self._note(_WIDTH + bucket, created)
-            at = _SHUTDOWN + bucket
-            cell[at] += 1  # one step with the next line
-            cell[SETTLED] += 1
-            return
-        # One step to the end: "+=" where a reader expects append(), which is a call and could be interrupted.
-        self.records += 1
-        self.bytes += size
-        queue += (entry,)
+        except BaseException:
+            # Interrupted by what a signal handler raised, or out of memory. Nothing entered unless it was settled.
+            if cell[EMITTED] > cell[SETTLED]:
+                self._drop(cell, _UNENCODABLE, bucket, created)
+            raise
+        if bucket >= _URGENT:
+            self.hurry()
+        elif self.asleep:
+            self.asleep = False
+            self.wake()
+
+    def _drop(self, cell: memoryview[int], reason: int, bucket: int, created: float) -> None:
+        """Counts the record of the calling thread as dropped; ``reason`` is the word of its first bucket."""
+        self._note((_WIDTH if reason == _SHUTDOWN else 0) + bucket, created)
+        at = reason + bucket
+        cell[at] += 1  # one step with the next line: no call between
         cell[SETTLED] += 1
 
     def _make_room(self, cell: memoryview[int], bucket: int, size: int) -> bool:

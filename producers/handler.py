@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from itertools import islice
+from operator import itemgetter
 from typing import Any, Final
 
 from logbus.producers.context import active, add_context
 from logbus.producers.exception import describe, from_text, weight
-from logbus.producers.producer import Producer, producer_for
+from logbus.producers.producer import Producer, Site, producer_for
 from logbus.producers.sanitise import FIELD_BYTES, MAX_MESSAGE_CHARS, safe_message, split_extra
 from logbus.producers.settings import resolve
 from logbus.producers.text import text_bytes, text_of
@@ -19,8 +19,17 @@ _BLANK: Final = logging.LogRecord("", 0, "", 0, "", (), None)
 #: Attributes that every LogRecord of this Python has; what stands after them in its ``__dict__`` is ``extra``.
 _STANDARD: Final = frozenset(_BLANK.__dict__)
 _N_STANDARD: Final = len(_STANDARD)
-#: Attributes that formatters of other handlers leave on a record.
-_LEFT_BY_FORMATTERS: Final = frozenset({"message", "asctime"})
+_LAST_STANDARD: Final = list(_BLANK.__dict__)[-1]
+#: Those, and what formatters of other handlers leave on a record.
+_NOT_EXTRA: Final = _STANDARD | {"message", "asctime"}
+#: Types of values, beside str, that travel as they are; an int beyond 64 bits is repaired by the sender.
+_PLAIN: Final = frozenset({int, float, bool, type(None)})
+#: Bytes (estimated) of a record from which on each of its parts is held against its limit.
+_USUAL_BYTES: Final = 8192
+#: The call site of a record's attributes, in one call; the order is that of :data:`logbus.producers.producer.Site`.
+_site: Final = itemgetter("name", "levelno", "levelname", "module", "funcName", "lineno")
+#: Call sites kept, per handler.
+_SITES_KEPT: Final = 4096
 #: Bytes that an entry takes beside its texts: tuple, floats, references.
 _ENTRY_BYTES: Final = 200
 
@@ -70,6 +79,9 @@ class LogbusHandler(logging.Handler):
             "shutdown_timeout": shutdown_timeout,
         }
         self.producer = producer_for(resolve(given))
+        #: Call sites that were found to be usual: one tuple for all their records, which the garbage collector (and
+        #: the sender's core) then sees once instead of once a record.
+        self._sites: dict[Site, Site] = {}
 
     @classmethod
     def of(cls, producer: Producer) -> LogbusHandler:
@@ -78,6 +90,7 @@ class LogbusHandler(logging.Handler):
         logging.Handler.__init__(handler)
         handler.producer = producer
         handler.configured = True
+        handler._sites = {}
         return handler
 
     def createLock(self) -> None:  # noqa: N802 (logging's name)
@@ -94,8 +107,11 @@ class LogbusHandler(logging.Handler):
                 record = passed
         try:
             self.emit(record)
-        except Exception as error:  # a record that isn't one: say so in its place, rather than lose it
-            self._emit_broken(record, error)
+        except Exception:
+            try:
+                self._emit_unusual(record)
+            except Exception as error:  # a record that isn't one: say so in its place, rather than lose it
+                self._emit_broken(record, error)
         return record
 
     def _emit_broken(self, record: logging.LogRecord, error: Exception) -> None:
@@ -107,33 +123,46 @@ class LogbusHandler(logging.Handler):
         self.producer.emit(time.time(), site, threading.current_thread().name, message, None, None, None, _ENTRY_BYTES)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hands one record to the producer. Raises nothing, whatever the record holds."""
-        message = record.msg
-        if record.args or type(message) is not str or len(message) > 8192:
-            message = safe_message(message, record.args)
-        size = _ENTRY_BYTES + (len(message) if message.isascii() else 4 * len(message))
-        attributes = record.__dict__
-        extra = nested = exception = None
-        if len(attributes) > _N_STANDARD or type(record) is not logging.LogRecord:
-            extra, nested, more = _extra(attributes)
-            size += more
+        """Hands one record to the producer. Raises nothing, whatever the record holds.
+
+        The usual record (a text, plain fields, no exception) is done here in the fewest steps; each of them is in the
+        cost of every log call. Whatever is unusual about a record sends it to :meth:`_emit_unusual` instead.
+        """
+        message, args, attributes = record.msg, record.args, record.__dict__
+        created = record.created
+        site = self._sites.get(_site(attributes))
+        if type(message) is not str or type(created) is not float or site is None:
+            return self._emit_unusual(record)
+        if args:
+            try:
+                message %= args
+            except Exception:
+                return self._emit_unusual(record)
+        size = _ENTRY_BYTES + message.__sizeof__()
+        extra: dict[str, Any] | None = None
+        nested: dict[str, Any] | None = None
+        if len(attributes) > _N_STANDARD:
+            # extra= and filters add attributes behind those of the constructor.
+            keys = [*attributes]
+            extra = {}
+            for key in keys[_N_STANDARD:]:
+                value = attributes[key]
+                kind = type(value)
+                if kind is str:
+                    size += value.__sizeof__()
+                elif kind not in _PLAIN:
+                    return self._emit_unusual(record)
+                if type(key) is not str:
+                    return self._emit_unusual(record)
+                extra[key] = value
+            if keys[_N_STANDARD - 1] != _LAST_STANDARD or "message" in extra or "asctime" in extra:
+                return self._emit_unusual(record)
+            size += FIELD_BYTES * len(extra)
+        if size > _USUAL_BYTES or record.exc_info or record.exc_text or record.stack_info:
+            return self._emit_unusual(record)
         scope = active()
         if scope is not None:
             extra, nested, size = add_context(extra, nested, size, scope)
-        if record.exc_info or record.exc_text or record.stack_info:
-            exception, extra, more = _details(record, extra)
-            size += more
-        level_no, created = record.levelno, record.created
-        if type(level_no) is not int or type(created) is not float:
-            level_no, created = _as_int(level_no), _as_time(created)
-        site = (
-            record.name,
-            level_no,
-            record.levelname,
-            record.module,
-            record.funcName or "",
-            record.lineno,
-        )
         self.producer.emit(
             created,
             site,
@@ -141,22 +170,41 @@ class LogbusHandler(logging.Handler):
             message,
             extra,
             nested,
-            exception,
+            None,
             size,
         )
+        return None
+
+    def _emit_unusual(self, record: logging.LogRecord) -> None:
+        """Any record: other types, long texts, nested values, exceptions, attributes in another order."""
+        message = safe_message(record.msg, record.args)
+        own = [item for item in record.__dict__.items() if item[0] not in _NOT_EXTRA]
+        extra, nested, size = split_extra(own)
+        size += _ENTRY_BYTES + text_bytes(message)
+        scope = active()
+        if scope is not None:
+            extra, nested, size = add_context(extra, nested, size, scope)
+        exception, extra, more = _details(record, extra)
+        site = (
+            record.name,
+            _as_int(record.levelno),
+            record.levelname,
+            record.module,
+            record.funcName or "",
+            record.lineno,
+        )
+        if type(record) is logging.LogRecord and site == _site(record.__dict__):
+            if len(self._sites) >= _SITES_KEPT:
+                self._sites.clear()
+            self._sites[site] = site
+        thread = record.threadName or threading.current_thread().name
+        self.producer.emit(_as_time(record.created), site, thread, message, extra, nested, exception, size + more)
 
     def flush(self) -> None:
         """Waits, for at most the shutdown timeout, until what was logged is in a collector's socket."""
         producer = getattr(self, "producer", None)  # logging flushes handlers whose constructor failed, too
         if producer is not None:
             producer.flush(producer.settings.shutdown_timeout)
-
-
-def _extra(attributes: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any] | None, int]:
-    if "message" in attributes or "asctime" in attributes or not _STANDARD.issuperset(islice(attributes, 1)):
-        own = _STANDARD | _LEFT_BY_FORMATTERS
-        return split_extra([item for item in attributes.items() if item[0] not in own])
-    return split_extra(islice(attributes.items(), _N_STANDARD, None))
 
 
 def _details(record: logging.LogRecord, extra: dict[str, Any] | None) -> tuple[Any, dict[str, Any] | None, int]:

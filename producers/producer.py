@@ -9,33 +9,34 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import os
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import get_ident
 from typing import Any, Final
 
 from logbus import folded
 from logbus.bus import private_directory
-from logbus.counters import DROPPED, EMITTED, SETTLED, Counters, Meta
-from logbus.errors import LogbusError
-from logbus.levels import BUCKETS, bucket_of
+from logbus.counters import Counters, Meta
 from logbus.producers.buffer import Buffer
 from logbus.producers.fork import Forks
 from logbus.producers.leave import Exits
 from logbus.producers.sender import Sender
 from logbus.producers.settings import ProducerSettings, host_name
-from logbus.wire import PRODUCER_REASONS, REASONS, UNENCODABLE
+from logbus.wire import PRODUCER_REASONS, REASONS
 
 #: Seconds that a fork waits, at most, for the frames in the socket to leave.
 FORK_TIMEOUT: Final = 0.25
 
-#: Level bucket from which on a record is sent at once.
-_URGENT: Final = bucket_of(logging.ERROR)
-_UNENCODABLE_WORD: Final = DROPPED + UNENCODABLE * len(BUCKETS)
+
+#: The call site of a record: logger, level number, level name, module, function, line.
+Site = tuple[str, int, str, str, str, int]
+#: How a record gets on its way: created (epoch seconds), call site, name of the calling thread, the finished message,
+#: extra and nested fields (:func:`logbus.producers.sanitise.split_extra`), exception
+#: (:func:`logbus.producers.exception.describe`) or None, and its size in bytes, estimated, for the buffer's limit.
+Emit = Callable[[float, Site, str, str, "dict[str, Any] | None", "dict[str, Any] | None", Any, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +65,19 @@ class Stats:
 class Life:
     """One life of a producer: identity, counters, buffer and sender."""
 
-    __slots__ = ("buffer", "cells", "counters", "producer", "put", "sender")
+    __slots__ = ("buffer", "counters", "producer", "sender")
 
     def __init__(self, settings: ProducerSettings) -> None:
         pid = os.getpid()
         meta = Meta(host_name(), pid, settings.worker_name(pid), settings.application(), time.time_ns() // 1000)
         self.producer = os.urandom(16)
         pages = settings.endpoint.pages
-        with contextlib.suppress(LogbusError, OSError):  # the counters say themselves when they are not on disk
+        with contextlib.suppress(Exception):  # whatever lies there: the counters say when they are not on disk
             private_directory(pages.parent)
             private_directory(pages)
             folded.fold_if_many(pages)
         self.counters = Counters(pages, self.producer, meta)
-        self.cells = self.counters.cells
-        self.buffer = Buffer(settings.capacity, settings.capacity_bytes, settings.on_full)
-        self.put = self.buffer.put
+        self.buffer = Buffer(settings.capacity, settings.capacity_bytes, settings.on_full, self.counters)
         self.sender: Sender | None = None
         try:
             self.sender = Sender(
@@ -116,67 +115,21 @@ class Producer:
     def _begin(self) -> None:
         self._openers = itertools.count()
         self._early: deque[tuple[Any, ...]] = deque()
+        #: Takes a record on its way. Never waits; raises nothing but what a signal handler raises. It is the buffer's
+        #: own method once there is a buffer, so that a log call takes no step more than it needs.
+        self.emit: Emit = self._emit_early
 
-    def emit(
-        self,
-        created: float,
-        site: tuple[str, int, str, str, str, int],
-        thread: str,
-        message: str,
-        extra: dict[str, Any] | None,
-        nested: dict[str, Any] | None,
-        exception: Any,
-        size: int,
-    ) -> None:
-        """Takes a record on its way. Never waits; raises nothing but what a signal handler raises.
-
-        Args:
-            created: time of the call, epoch seconds.
-            site: (logger, level number, level name, module, function, line) of the call.
-            thread: name of the calling thread.
-            message: the finished text.
-            extra, nested: fields as :func:`logbus.producers.sanitise.split_extra` gives them.
-            exception: as :func:`logbus.producers.exception.describe` gives it, or None.
-            size: estimate in bytes, for the buffer's limit.
-        """
-        life = self._life
-        if life is None:
-            self._emit_early((created, site, thread, message, extra, nested, exception, size))
-            return
-        cell = life.cells.get(get_ident())
-        if cell is None:
-            cell = life.counters.cell()
-            self._emit_waiting()  # this thread's own records of before the life began come first
-        bucket = site[1] // 10
-        if not 0 <= bucket <= 5:
-            bucket = bucket_of(site[1])
-        cell[EMITTED] += 1
-        try:
-            life.put(cell, bucket, size, created, site, thread, message, extra, nested, exception)
-        except BaseException:
-            # Interrupted by what a signal handler raised, or out of memory. Nothing entered unless it was settled.
-            if cell[EMITTED] > cell[SETTLED]:
-                cell[_UNENCODABLE_WORD + bucket] += 1
-                cell[SETTLED] += 1
-            raise
-        sender = life.sender
-        if sender is not None:
-            if bucket >= _URGENT:
-                sender.hurry()
-            elif sender.idle:
-                sender.wake()
-
-    def _emit_early(self, record: tuple[Any, ...]) -> None:
+    def _emit_early(self, *record: Any) -> None:
         """A record before the life has begun. The first caller opens; nobody waits for it."""
         self._early.append(record)
         self.open()
         if self._life is not None:
-            self._emit_waiting()
+            self._emit_waiting(self._life)
 
-    def _emit_waiting(self) -> None:
+    def _emit_waiting(self, life: Life) -> None:
         while self._early:
             with contextlib.suppress(IndexError):
-                self.emit(*self._early.popleft())
+                life.buffer.put(*self._early.popleft())
 
     def open(self) -> None:
         """Begins the life of this process's producer if it has none. Only one caller does, the others go on."""
@@ -186,7 +139,9 @@ class Producer:
             except BaseException:  # a signal handler raised: the next record opens instead
                 self._openers = itertools.count()
                 raise
-            self._emit_waiting()
+            self._emit_waiting(self._life)
+            self.emit = self._life.buffer.put
+            self._emit_waiting(self._life)  # those who came in between
 
     def wait_welcome(self, timeout: float) -> bool:
         """Whether a collector has welcomed this producer, after at most ``timeout`` seconds."""

@@ -63,8 +63,6 @@ class Sender:
     def __init__(
         self, endpoint: Endpoint, control: Endpoint, buffer: Buffer, counters: Counters, meta: Meta, component: str
     ) -> None:
-        #: True while a new record has to wake the thread.
-        self.idle = False
         self._urgent = False
         self._endpoint = endpoint
         self._control = control
@@ -83,6 +81,7 @@ class Sender:
         self._flushes: list[_Flush] = []
         self._welcomed = threading.Event()
         self._reading, self._writing = os.pipe()
+        buffer.wake, buffer.hurry = self.wake, self.hurry
         os.set_blocking(self._reading, False)
         os.set_blocking(self._writing, False)
         # Between the thread and those that begin or end it; no log call ever touches it.
@@ -101,7 +100,6 @@ class Sender:
 
     def wake(self) -> None:
         """Wakes the thread. Safe in a signal handler; never blocks."""
-        self.idle = False
         with contextlib.suppress(OSError):  # full: it is awake as it is; closed: it has ended
             os.write(self._writing, b"\0")
 
@@ -156,8 +154,12 @@ class Sender:
         self.wake()
         # A finalizer may fork in any thread, in this one too.
         if self._stuck_at != self._acknowledged and thread is not threading.current_thread():
+            until = time.monotonic() + timeout
             thread.join(timeout)
             self._stuck_at = self._acknowledged if thread.is_alive() else -1
+            # join() may return while the system still counts the thread, and Python 3.12 warns of a fork beside one.
+            while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < until:
+                time.sleep(0.0001)
 
     def resume(self) -> None:
         """Opens everything again after a fork, in the parent."""
@@ -216,7 +218,7 @@ class Sender:
     def _close_pipe(self) -> None:
         fds = self._reading, self._writing
         self._reading = self._writing = -1  # first: a number that is closed may be somebody else's file soon
-        self.idle = False
+        self._buffer.asleep = False
         for fd in fds:
             with contextlib.suppress(OSError):
                 os.close(fd)
@@ -251,7 +253,7 @@ class Sender:
                 self._mark_due = True
             ending = self._deadline is not None
             free = True
-            if ending or self._pause_wanted or self._urgent or now >= gather_until:
+            if ending or self._pause_wanted or self._urgent or self._mark_due or now >= gather_until:
                 self._urgent = False
                 free = self._send(push, subscriber)
                 gather_until = time.monotonic() + GATHER_S
@@ -264,9 +266,9 @@ class Sender:
             if ending:
                 wait_until = min(wait_until, self._give_up)
             if serving and free:
-                self.idle = True  # before the look: a record that comes after it wakes us
+                self._buffer.asleep = True  # before the look: a record that comes after it wakes us
                 if self._buffer.records:
-                    self.idle = False
+                    self._buffer.asleep = False
                     wait_until = min(wait_until, gather_until)
             if self._wait(poller, push, wait_until, blocked=not free):
                 gather_until = time.monotonic() + GATHER_S

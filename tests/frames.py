@@ -80,7 +80,11 @@ def mark(who: bytes, *, sent: int, bye: bool = False, **options: Any) -> bytes:
 
 
 class RawSender:
-    """A PUSH socket with nothing behind it, for the length of a ``with`` block; at its end the frames have left."""
+    """A PUSH socket with nothing behind it, for the length of a ``with`` block.
+
+    Wait inside the block until the collector has read what was sent: of a connection that closes while its queue is
+    full ZeroMQ throws away what is still in the kernel. (A real producer waits for an acknowledgement.)
+    """
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = Endpoint.parse(endpoint)

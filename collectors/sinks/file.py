@@ -90,6 +90,8 @@ class FileSink:
     def undo(self) -> bool:
         """Cuts the file back to where the failed write began."""
         try:
+            if os.fstat(self._fd).st_size < self._offset:
+                return False  # emptied meanwhile: cutting would fill it up with zeros
             os.ftruncate(self._fd, self._offset)
         except OSError:
             return False

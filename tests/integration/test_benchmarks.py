@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.producers import VARIANTS
+from benchmarks.producers import FIGURES, VARIANTS
 from tests.collector_command import ROOT, child_environment
 
 
@@ -31,11 +31,11 @@ def test_the_quick_benchmark_gives_every_figure(unmeasured: None, tmp_path: Path
     assert document["ledger"]["bad_frames"] == {}
     assert set(document["producers"]) == set(VARIANTS)
     for row in document["producers"].values():
-        for what in ("flat_thread", "flat_process", "paced_thread", "paced_process"):
+        for what in FIGURES:
             assert row[what]["median"] > 0
             assert row[f"{what}_ratio"]["median"] > 0
     for variant in ("logbus", "mp_queue"):
-        for what in ("receiver", "workers_and_receiver", "records_per_second"):
+        for what in ("receiver", "receiver_in_floors", "workers_and_receiver", "records_per_second"):
             assert document["collectors"][variant][what]["median"] > 0
     assert document["steady"]["records"] == 4000
     assert len(document["bounds"]) == 5

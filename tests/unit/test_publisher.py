@@ -41,10 +41,12 @@ class Doored(Publisher):
         super().__init__(context, ledger="L", name="eu")
 
     def listen(self) -> bool:
+        """Lets in, then listens."""
         self._doorkeeper.answer()
         return super().listen()
 
     def close(self) -> None:
+        """Closes both."""
         super().close()
         self._doorkeeper.close()
 
@@ -104,7 +106,10 @@ def test_what_is_said_later_is_heard_as_a_newer_version(
 
 def test_two_lives_are_told_apart(context: Context) -> None:
     """A collector that starts again has another life, whatever its version."""
-    with closing(Publisher(context, ledger="L", name="eu")) as one, closing(Publisher(context, ledger="L", name="eu")) as two:
+    with (
+        closing(Publisher(context, ledger="L", name="eu")) as one,
+        closing(Publisher(context, ledger="L", name="eu")) as two,
+    ):
         assert one.state.life != two.state.life
 
 
@@ -120,9 +125,7 @@ def test_who_listens_is_known(context: Context, endpoint: Endpoint, publisher: P
         eventually(lambda: not publisher.listen() and publisher.listeners == {producer(2)})
 
 
-def test_one_producer_is_told_what_is_in_the_ledger(
-    context: Context, endpoint: Endpoint, publisher: Publisher
-) -> None:
+def test_one_producer_is_told_what_is_in_the_ledger(context: Context, endpoint: Endpoint, publisher: Publisher) -> None:
     """An acknowledgement reaches the one that it is for, and no other."""
     with subscriber_socket(context, producer(1)) as one, subscriber_socket(context, producer(2)) as two:
         for subscriber in (one, two):

@@ -30,6 +30,7 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
         (f"localhost:{os.geteuid()}:0:1", True),
         ("127.0.0.1", True),
         ("::1", True),
+        ("::ffff:127.0.0.1", True),
         (f"localhost:{os.geteuid() + 1}:0:1", False),
         ("localhost:-1:0:1", False),
         ("localhost::0:1", False),

@@ -1,0 +1,370 @@
+"""The writer of a sink: its queue, its writes, and the books around them."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from logbus.collectors import writer as writer_module
+from logbus.collectors.ledger import Ledger
+from logbus.collectors.sinks.base import Sink
+from logbus.collectors.sinks.file import FileSink
+from logbus.collectors.sinks.memory import MemorySink
+from logbus.collectors.writer import Writer
+from logbus.errors import SinkError
+from logbus.wire import HIGH_WATER_MARK, SHUTDOWN
+from tests.eventually import eventually
+from tests.frames import producer
+
+A = producer(1)
+#: Seconds that a test gives a writer for its end.
+ENOUGH = 20.0
+
+
+class Scripted(MemorySink):
+    """A sink that fails, waits or loses track as a test tells it."""
+
+    def __init__(self, name: str = "main", *, patient: bool = True) -> None:
+        super().__init__(name)
+        self.patient = patient
+        self.failure: Exception | None = None
+        self.undone = True
+        self.looks = 0
+        self.reopened = 0
+        self.closed = False
+        self.writes = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.inside = threading.Event()
+        self.seen: list[object] = []
+        self.row: Callable[[], object] = lambda: None
+
+    def write(self, data: bytes) -> None:
+        """Waits for the gate, then fails or keeps the lines."""
+        self.writes += 1
+        self.seen.append(self.row())
+        self.inside.set()
+        assert self.gate.wait(ENOUGH)
+        if self.failure is not None:
+            raise self.failure
+        super().write(data)
+
+    def undo(self) -> bool:
+        """What the test says."""
+        return self.undone
+
+    def look(self) -> None:
+        """Counts."""
+        self.looks += 1
+
+    def reopen(self) -> None:
+        """Counts."""
+        self.reopened += 1
+
+    def close(self) -> None:
+        """Remembers."""
+        self.closed = True
+
+
+class Bench:
+    """A ledger, and writers with what they complain of."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.complaints: list[str] = []
+        self.started: list[Writer] = []
+
+    def start(self, sink: Sink, **options: int) -> Writer:
+        """A writer, running."""
+        writer = Writer(sink, self.ledger, complain=self.complaints.append, **options)
+        writer.start()
+        self.started.append(writer)
+        return writer
+
+    def give(self, writer: Writer, *lines: str, first: int = 0) -> bool:
+        """Hands lines over as a turn of the collector does, in one delivery. False when they were not let in."""
+        with self.ledger.transaction() as change:
+            writer.row.offered += len(lines)
+            admitted = writer.admit(len(lines))
+            change.sink(writer.row)
+        if admitted:
+            writer.put("".join(f"{line}\n" for line in lines).encode(), len(lines), ((A, first, len(lines)),))
+        return admitted
+
+    def written(self, writer: Writer) -> bool:
+        """Whether nothing is queued any more."""
+        return writer.queued == 0
+
+    def law(self, writer: Writer) -> bool:
+        """Whether the sink's law holds."""
+        with self.ledger.transaction():
+            assert writer.row.problems(writer.queued) == []
+        return True
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A bench whose writers try again at once; its writers are ended."""
+    monkeypatch.setattr(writer_module, "RETRY_S", 0.01)
+    with closing(Ledger.open(tmp_path / "state", name="t")) as ledger:
+        bench = Bench(ledger)
+        yield bench
+        for writer in bench.started:
+            if isinstance(writer.sink, Scripted):
+                writer.sink.failure = None
+                writer.sink.gate.set()
+            writer.finish(time.monotonic() + ENOUGH)
+
+
+def test_lines_are_written_in_order(bench: Bench) -> None:
+    """Every line once, in the order of its coming; the row counts them as delivered."""
+    sink = Scripted()
+    writer = bench.start(sink)
+    for number in range(500):
+        assert bench.give(writer, f"{number}a", f"{number}b", first=2 * number)
+    eventually(lambda: bench.written(writer))
+    assert sink.lines() == [f"{number}{part}".encode() for number in range(500) for part in "ab"]
+    assert (writer.row.delivered, writer.row.intent, writer.row.state) == (1000, None, "ok")
+    assert sink.writes < 500  # what waits is written together
+    assert bench.law(writer)
+
+
+def test_an_intent_stands_in_the_ledger_before_the_write(bench: Bench) -> None:
+    """How many, which, and how many were delivered before: a restart needs it to find out how far a write came."""
+    sink = Scripted()
+    writer = bench.start(sink)
+    sink.row = lambda: writer.row.intent
+    bench.give(writer, "a", "b", first=7)
+    eventually(lambda: bench.written(writer))
+    bench.give(writer, "c", first=9)
+    eventually(lambda: bench.written(writer))
+    first, second = sink.seen
+    assert first is not None
+    assert first[:3] == (2, 0, ((A, 7, 2),))  # type: ignore[index]
+    assert second[:3] == (1, 2, ((A, 9, 1),))  # type: ignore[index]
+
+
+def test_a_sink_that_fails_is_tried_again(bench: Bench) -> None:
+    """Nothing is lost or doubled; the row says that it fails and why, is told once, and says nothing once it works."""
+    sink = Scripted()
+    sink.failure = OSError(errno.ENOSPC, "No space left on device")
+    writer = bench.start(sink)
+    bench.give(writer, "a", "b")
+    eventually(lambda: sink.writes > 3)
+    assert (writer.row.state, writer.queued, writer.row.delivered) == ("failing", 2, 0)
+    assert writer.row.last_error == "OSError: [Errno 28] No space left on device"
+    assert bench.complaints == ["sink 'main' fails and is tried again: OSError: [Errno 28] No space left on device"]
+    assert bench.law(writer)
+    sink.failure = OSError(errno.EIO, "Input/output error")
+    eventually(lambda: len(bench.complaints) == 2)
+    sink.failure = None
+    eventually(lambda: bench.written(writer))
+    document = writer.row.document(writer.queued)
+    assert (document["state"], document["last_error"], document["delivered"]) == ("ok", None, 2)
+    assert sink.lines() == [b"a", b"b"]
+    assert bench.law(writer)
+
+
+def test_what_can_not_be_undone_is_unknown(bench: Bench) -> None:
+    """A part of the write may be out there: it is not written again, and nobody calls it delivered or lost."""
+    sink = Scripted()
+    sink.failure, sink.undone = BrokenPipeError(errno.EPIPE, "Broken pipe"), False
+    writer = bench.start(sink)
+    bench.give(writer, "a", "b", "c")
+    eventually(lambda: bench.written(writer))
+    assert (writer.row.unknown, writer.row.delivered, writer.row.state) == (3, 0, "failing")
+    assert sink.writes == 1
+    assert bench.law(writer)
+
+
+def test_a_sink_that_can_not_be_opened_again_fails_before_the_write(bench: Bench) -> None:
+    """No intent is left, and nothing is unknown though nothing could be undone."""
+
+    class Gone(Scripted):
+        def look(self) -> None:
+            super().look()
+            if self.failure is not None:
+                raise self.failure
+
+    sink = Gone()
+    sink.failure, sink.undone = SinkError("main", "expected a regular file"), False
+    writer = bench.start(sink)
+    bench.give(writer, "a")
+    eventually(lambda: writer.row.state == "failing")
+    assert (writer.row.intent, writer.row.unknown, writer.queued, sink.writes) == (None, 0, 1, 0)
+    sink.failure = None
+    eventually(lambda: bench.written(writer))
+    assert sink.lines() == [b"a"]
+
+
+def test_an_impatient_sink_drops_what_it_has_no_room_for(bench: Bench) -> None:
+    """Counted as high_water_mark, exactly; what was let in is written."""
+    sink = Scripted(patient=False)
+    sink.gate.clear()
+    writer = bench.start(sink, queue_bytes=20)
+    admitted = [bench.give(writer, "12345678") for _ in range(10)]
+    assert admitted == [True] * 3 + [False] * 7
+    assert not writer.pushes_back
+    assert writer.row.dropped[HIGH_WATER_MARK] == 7
+    assert bench.law(writer)
+    sink.gate.set()
+    eventually(lambda: bench.written(writer))
+    assert bench.give(writer, "again")
+    eventually(lambda: bench.written(writer))
+    assert len(sink.lines()) == 4
+    assert bench.law(writer)
+
+
+def test_what_is_being_written_counts_as_room_that_is_taken(bench: Bench) -> None:
+    """A queue whose lines are all in hand is full still: or a slow sink would hold twice its limit."""
+    sink = Scripted()
+    sink.gate.clear()
+    writer = bench.start(sink, queue_bytes=5)
+    bench.give(writer, "12345678")
+    assert sink.inside.wait(ENOUGH)
+    assert writer.full
+    assert writer.pushes_back
+    sink.gate.set()
+    eventually(lambda: not writer.full)
+    assert not writer.pushes_back
+
+
+def test_a_failing_sink_does_not_push_back(bench: Bench) -> None:
+    """A full disk must not stop the other sinks: beyond its queue the records of that one sink are dropped."""
+    sink = Scripted()
+    sink.failure = OSError(errno.ENOSPC, "No space left on device")
+    writer = bench.start(sink, queue_bytes=20)
+    bench.give(writer, "12345678")
+    eventually(lambda: writer.row.state == "failing")
+    admitted = [bench.give(writer, "12345678") for _ in range(5)]
+    assert admitted == [True, True, False, False, False]
+    assert not writer.pushes_back
+    sink.failure = None
+    eventually(lambda: bench.written(writer))
+    assert (writer.row.delivered, writer.row.dropped[HIGH_WATER_MARK]) == (3, 3)
+    assert bench.law(writer)
+
+
+def test_the_end_writes_what_is_queued(bench: Bench) -> None:
+    """Everything that was handed over is in the sink, which is closed."""
+    sink = Scripted()
+    sink.gate.clear()
+    writer = bench.start(sink)
+    for number in range(100):
+        bench.give(writer, str(number), first=number)
+    sink.gate.set()
+    writer.finish(time.monotonic() + ENOUGH)
+    assert (len(sink.lines()), writer.row.delivered, writer.queued, sink.closed) == (100, 100, 0, True)
+    assert bench.law(writer)
+
+
+def test_the_end_does_not_wait_for_a_sink_that_fails(bench: Bench) -> None:
+    """What it would not take until the deadline is dropped by the shutdown, exactly."""
+    sink = Scripted()
+    sink.failure = OSError(errno.ENOSPC, "No space left on device")
+    writer = bench.start(sink)
+    for number in range(4):
+        bench.give(writer, str(number), first=number)
+        assert sink.inside.wait(ENOUGH)
+    writer.finish(time.monotonic() + 0.05)
+    assert (writer.row.dropped[SHUTDOWN], writer.queued, writer.row.unknown, sink.closed) == (4, 0, 0, True)
+    assert bench.law(writer)
+
+
+def test_the_end_does_not_wait_for_a_write_that_hangs(bench: Bench) -> None:
+    """The write in hand is unknown, the rest dropped by the shutdown; if it ends after all, the books stay closed."""
+    sink = Scripted()
+    sink.gate.clear()
+    writer = bench.start(sink)
+    bench.give(writer, "a", "b")
+    assert sink.inside.wait(ENOUGH)
+    bench.give(writer, "c", first=2)
+    began = time.monotonic()
+    writer.finish(time.monotonic() + 0.05)
+    assert time.monotonic() - began < 5
+    books = (writer.row.unknown, writer.row.dropped[SHUTDOWN], writer.row.delivered, writer.queued)
+    assert books == (2, 1, 0, 0)
+    writer.finish(0.0)
+    sink.gate.set()
+    eventually(lambda: len(sink.lines()) == 2)
+    writer.finish(time.monotonic() + ENOUGH)
+    assert (writer.row.unknown, writer.row.dropped[SHUTDOWN], writer.row.delivered, writer.queued) == books
+    assert bench.law(writer)
+
+
+def test_a_write_that_hangs_and_then_fails_changes_no_closed_book(bench: Bench) -> None:
+    """The error comes too late to be a matter of the ledger."""
+    sink = Scripted()
+    sink.gate.clear()
+    sink.failure = OSError(errno.EPIPE, "Broken pipe")
+    writer = bench.start(sink)
+    bench.give(writer, "a")
+    assert sink.inside.wait(ENOUGH)
+    writer.finish(0.0)
+    sink.gate.set()
+    eventually(lambda: bench.complaints)
+    writer.finish(time.monotonic() + ENOUGH)
+    assert (writer.row.unknown, writer.row.state, writer.row.last_error) == (1, "ok", None)
+    assert bench.law(writer)
+
+
+def test_a_sink_is_looked_at_on_request_and_when_nothing_comes(bench: Bench) -> None:
+    """A request is passed on at once; without one, a file that was moved is noticed within a second or so."""
+    sink = Scripted()
+    writer = bench.start(sink)
+    writer.reopen()
+    eventually(lambda: sink.reopened == 1)
+    eventually(lambda: sink.looks > 0)
+    assert sink.writes == 0
+
+
+def test_a_look_that_fails_ends_nothing(bench: Bench) -> None:
+    """What it says is said by the next write."""
+
+    class Closed(Scripted):
+        def reopen(self) -> None:
+            super().reopen()
+            raise SinkError("main", "somebody has taken the file")
+
+    sink = Closed()
+    writer = bench.start(sink)
+    writer.reopen()
+    eventually(lambda: sink.reopened == 1)
+    bench.give(writer, "a")
+    eventually(lambda: bench.written(writer))
+    assert sink.lines() == [b"a"]
+
+
+def test_a_new_life_begins_without_the_error_of_the_last(bench: Bench) -> None:
+    """A row that ended as failing says ok, and no error, once its sink is open."""
+    with bench.ledger.transaction() as change:
+        row = Writer(Scripted(), bench.ledger, complain=pytest.fail).row
+        row.state, row.last_error = "failing", "disk full"
+        change.sink(row)
+    writer = bench.start(Scripted())
+    assert writer.row is row
+    document = row.document(0)
+    assert (document["state"], document["last_error"]) == ("ok", None)
+
+
+def test_what_can_not_be_opened_has_no_row(bench: Bench, tmp_path: Path) -> None:
+    """A collector that does not start leaves nothing about its sinks in the ledger."""
+    with pytest.raises(SinkError):
+        bench.start(FileSink("main", tmp_path, json_lines=True))
+    assert bench.ledger.sinks == {}
+
+
+def test_a_path_of_any_bytes_is_booked(bench: Bench, tmp_path: Path) -> None:
+    """The intent holds the path: one that is not UTF-8 is written to like any other."""
+    path = Path(str(tmp_path / "caf\udce9.jsonl"))
+    writer = bench.start(FileSink("main", path, json_lines=True))
+    bench.give(writer, "{}")
+    eventually(lambda: bench.written(writer))
+    assert path.read_bytes() == b"{}\n"
+    assert bench.law(writer)

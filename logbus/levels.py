@@ -55,7 +55,7 @@ def parse_level(text: str | int) -> int:
         name = str(text).strip().upper()
         if name in LEVELS:
             return LEVELS[name]
-        if not (name.isascii() and name.isdigit()):
+        if not (name.isascii() and name.isdigit() and len(name) <= 3):
             raise ConfigurationError(
                 [f"level {text!r}: expected one of {', '.join(LEVELS)} or an integer from 0 to 100"]
             )

@@ -32,6 +32,8 @@ _site: Final = itemgetter("name", "levelno", "levelname", "module", "funcName", 
 _SITES_KEPT: Final = 4096
 #: Bytes that an entry takes beside its texts: tuple, floats, references.
 _ENTRY_BYTES: Final = 200
+#: A site with parts of other types may be unhashable, or equal to another (1 and True): it is not kept.
+_SITE_TYPES: Final = [str, int, str, str, str, int]
 
 
 class LogbusHandler(logging.Handler):
@@ -193,7 +195,7 @@ class LogbusHandler(logging.Handler):
             record.funcName or "",
             record.lineno,
         )
-        if type(record) is logging.LogRecord and site == _site(record.__dict__):
+        if type(record) is logging.LogRecord and [*map(type, site)] == _SITE_TYPES and site == _site(record.__dict__):
             if len(self._sites) >= _SITES_KEPT:
                 self._sites.clear()
             self._sites[site] = site

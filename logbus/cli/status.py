@@ -116,7 +116,7 @@ def _cell(key: str, row: Mapping[str, Any]) -> str:
         # A pid is a name in digits, a count is a number to be read.
         return str(value) if key == "pid" else f"{value:,}"
     if key == "state" and row.get("exact") is False:
-        return printable(f"{value}, not exact")
+        return printable(f"{value}, not exact" if value else "not exact")
     return printable(value) if value is not None else ""
 
 

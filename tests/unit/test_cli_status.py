@@ -91,6 +91,13 @@ def test_people_see_workers_total_and_sinks(document: dict[str, Any]) -> None:
     assert lines[-1] == "balanced: every record is accounted for"
 
 
+def test_a_total_that_is_not_exact_says_so(document: dict[str, Any]) -> None:
+    """The total has no state of its own, only whether every one of its rows is exact."""
+    document["total"]["exact"] = False
+    lines = [re.sub(r" {2,}", " | ", line.strip()) for line in run("status").stdout.splitlines()]
+    assert any(line.startswith("total | not exact | 12,348") for line in lines)
+
+
 def test_a_term_that_is_not_zero_gets_its_column() -> None:
     """Terms that are rarely anything are shown as soon as one row has them."""
     document = copy.deepcopy(DOCUMENT)

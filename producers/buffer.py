@@ -189,15 +189,17 @@ class Buffer:
         return None if best is None else best[1]
 
     def _note(self, at: int, created: float) -> None:
-        if not self._first[at]:
+        # Evictions take the older ones, and come after drops of newer ones: the order of drops is not that of times.
+        if not self._first[at] or created < self._first[at]:
             self._first[at] = created
-        self._last[at] = created
+        if created > self._last[at]:
+            self._last[at] = created
 
     def span(self, reason: int, bucket: int) -> tuple[float, float]:
         """First and last time (epoch seconds) of the drops since the last call; zeros when none was noted."""
         at = (_WIDTH if reason == SHUTDOWN else 0) + bucket
         span = self._first[at], self._last[at]
-        self._first[at] = 0.0
+        self._first[at] = self._last[at] = 0.0
         return span
 
     def take(self, limit: int, limit_bytes: int) -> list[Entry]:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +17,9 @@ from loguru import logger as loguru_logger
 
 from tests.collector_command import CollectorCommand, child_environment
 from tests.leaks import Holdings, left_behind
+
+if TYPE_CHECKING:
+    from tests.peer import Peer
 
 #: Whether the promised figures run at full size.
 SOAK = os.environ.get("LOGBUS_SOAK") == "1"
@@ -79,6 +82,19 @@ def untouched_logging(nothing_left: None) -> Iterator[None]:
     loguru_logger.configure(extra={})
     if "logbus.producers.context" in sys.modules:
         sys.modules["logbus.producers.context"].clear_context()
+    if "logbus.producers.producer" in sys.modules:
+        from tests.peer import forget_producers
+
+        forget_producers()
+
+
+@pytest.fixture
+def peer(directories: Path) -> Iterator[Peer]:
+    """A collector's sockets in ``runtime/default``, where producers look for them, and a list of what came."""
+    from tests.peer import Peer
+
+    with Peer.at(directories / "runtime" / "default") as peer:
+        yield peer
 
 
 class StartCollector(Protocol):

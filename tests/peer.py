@@ -22,6 +22,7 @@ from logbus.collectors.decode import Batch, decode
 from logbus.collectors.mark import Mark, decode_mark
 from logbus.collectors.zap import Doorkeeper
 from logbus.control import PRODUCER_TOPIC, State, pack_acknowledgement
+from logbus.producers import producer
 from logbus.wire import ACK_WANTED, BYE, DATA, unpack_frame
 from tests.eventually import eventually
 
@@ -220,6 +221,18 @@ def send_junk(endpoint: Endpoint, *frames: bytes) -> None:
         for frame in frames:
             socket.send(frame)
         socket.set(zmq.LINGER, 1000)
+
+
+def forget_producers() -> None:
+    """Ends every producer of this process and lets go of it, as if it had never been made."""
+    for made in producer.all_producers():
+        made.shutdown(0.0)
+        if made._life is not None:
+            made._life.counters.close()
+        made._begin()
+        made._life = None
+    producer._SHARED.clear()
+    producer._ALL.clear()
 
 
 def _records(batch: Batch) -> list[Arrived]:

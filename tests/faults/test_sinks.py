@@ -123,7 +123,7 @@ def test_what_a_full_disk_has_no_queue_for_is_dropped(
         sender.send(mark(A, sent=FLOOD, bye=True))
         status = settled(collector, lambda status: sink_of(status, "big")["delivered"] >= FLOOD)
         dropped = sink_of(status, "small")["dropped"]["high_water_mark"]
-        assert dropped >= 50
+        assert dropped > 20
         assert status["balanced"], status["problems"]
         give_room()
         status = settled(collector, lambda status: sink_of(status, "small")["queued"] == 0)
@@ -194,7 +194,7 @@ def test_a_console_that_nobody_reads_holds_nothing_up(piped: Piped, tmp_path: Pa
         sender.send(mark(A, sent=FLOOD, bye=True))
         status = settled(collector, lambda status: sink_of(status, "file")["delivered"] == FLOOD)
     console = sink_of(status, "console")
-    assert console["dropped"]["high_water_mark"] >= 50
+    assert console["dropped"]["high_water_mark"] > 20
     assert console["delivered"] + console["queued"] + console["dropped"]["high_water_mark"] == FLOOD
     assert sink_of(status, "file")["dropped"] == {}
     assert status["balanced"], status["problems"]
@@ -247,7 +247,13 @@ def test_a_closed_stream_is_no_other_file(tmp_path: Path, directories: Path, clo
             eventually(lambda: (runtime / "records").is_socket() and (tmp_path / "out.jsonl").exists())
             with RawSender(f"ipc://{runtime / 'records'}") as sender:
                 sender.send(data(A, 0, "here I am"), mark(A, sent=1, bye=True))
-                status = settled(collector, lambda status: sink_of(status, "file")["delivered"] >= 1)
+                status = settled(
+                    collector,
+                    lambda status: (
+                        status["total"]["emitted"]
+                        and all(row["state"] == "failing" or not row["queued"] for row in status["sinks"])
+                    ),
+                )
             for name, number in (("console", ">&-"), ("errors", "2>&-")):
                 row = sink_of(status, name)
                 if number in closed.split():

@@ -132,7 +132,7 @@ class AnyUse(RuleBasedStateMachine):
 
     @invariant()
     def law(self) -> None:
-        """settled = records + sent + dropped, and nothing is under way between two calls."""
+        """What settled is here, was sent or was dropped; nothing is under way between two calls."""
         totals = self.counters.totals()
         assert totals.emitted == totals.settled == self.next
         assert totals.settled == self.buffer.records + self.released + sum(totals.dropped)
@@ -152,7 +152,8 @@ class AnyUse(RuleBasedStateMachine):
         assert found == dict(self.dropped)
 
     def _bytes(self) -> int:
-        return sum(record.size for record in self.waiting) + sum(e[1] for batch in self.hand for e in batch)
+        held: int = sum(entry[1] for batch in self.hand for entry in batch)
+        return sum(record.size for record in self.waiting) + held
 
     def _queued(self) -> dict[int, list[int]]:
         """The numbers that stand in each level's queue: an eviction reaches these, not what the sender looks at."""

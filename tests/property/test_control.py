@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 from hypothesis import given, strategies as st
@@ -49,10 +50,8 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     """Nothing but a WireError is raised on what somebody else wrote."""
     for read in (State.unpack, unpack_message, unpack_acknowledgement):
         for message in (data, STATE_TOPIC + data):
-            try:
+            with contextlib.suppress(WireError):
                 read(message)
-            except WireError as error:
-                assert error.reason == "control"
 
 
 @given(st.dictionaries(st.text().filter(lambda key: key != "v"), DOCUMENTS, max_size=4))

@@ -14,23 +14,32 @@ from logbus.producers.settings import ProducerSettings, resolve
 KEYS = [field.name for field in fields(ProducerSettings)]
 VARIABLES = {key: f"LOGBUS_{key.upper()}" for key in KEYS}
 TEXTS = st.text(st.characters(exclude_characters="\0"), max_size=20) | st.sampled_from(
-    ["1", "0", "-1", "1e3", "INFO", "shed_lowest", "ipc:///a/b", "tcp://127.0.0.1:5", "nan", "inf", "１", "1_0"]
+    ["1", "0", "-1", "1e3", "INFO", "shed_lowest", "ipc:///a/b", "tcp://127.0.0.1:5", "nan", "inf", "\uff11", "1_0"]
 )
 VALUES = TEXTS | st.none() | st.booleans() | st.integers() | st.floats() | st.lists(st.integers(), max_size=1)
 NOWHERE = Path("/nowhere")
 
 
-@given(given=st.dictionaries(st.sampled_from([*KEYS, "other"]), VALUES), env=st.dictionaries(st.sampled_from(KEYS), TEXTS))
+@given(
+    given=st.dictionaries(st.sampled_from([*KEYS, "other"]), VALUES),
+    env=st.dictionaries(st.sampled_from(KEYS), TEXTS),
+)
 def test_anything_is_settings_or_named_problems(given: dict[str, Any], env: dict[str, str]) -> None:
     """Nothing but a ConfigurationError is raised, each problem starts with its source, and settings are in range."""
     environ = {VARIABLES[key]: text for key, text in env.items()}
     try:
         found = resolve(given, environ=environ, directory=NOWHERE)
     except ConfigurationError as error:
-        sources = tuple([f"{key}=" for key in given] + [*environ])
-        assert error.problems
-        assert all(problem.startswith(sources) for problem in error.problems)
+        problems = error.problems
+    else:
+        check(found)
         return
+    assert problems
+    assert all(problem.startswith((*(f"{key}=" for key in given), *environ)) for problem in problems)
+
+
+def check(found: ProducerSettings) -> None:
+    """Holds settings against what a producer relies on."""
     assert found.capacity >= 1
     assert found.capacity_bytes >= 1
     assert 0 <= found.shutdown_timeout <= 3600
@@ -40,7 +49,9 @@ def test_anything_is_settings_or_named_problems(given: dict[str, Any], env: dict
         text.encode()
 
 
-@given(st.dictionaries(st.sampled_from(["component", "worker", "app_name"]), st.tuples(*[st.text("ab", max_size=3)] * 2)))
+@given(
+    st.dictionaries(st.sampled_from(["component", "worker", "app_name"]), st.tuples(*[st.text("ab", max_size=3)] * 2))
+)
 def test_code_wins_over_the_environment(values: dict[str, tuple[str, str]]) -> None:
     """A value in code is the one that counts, an empty one too; without it the variable's does."""
     environ = {VARIABLES[key]: env for key, (_, env) in values.items()}

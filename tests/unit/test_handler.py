@@ -85,13 +85,11 @@ def log(handler: LogbusHandler) -> logging.Logger:
 
 
 @pytest.fixture(params=["first", "again"])
-def warm(request: pytest.FixtureRequest, handler: LogbusHandler) -> bool:
-    """Whether the handler has seen the call sites of ``logged`` before: what it remembers must not show."""
+def warm(request: pytest.FixtureRequest, handler: LogbusHandler, taken: Recorder) -> None:
+    """A handler that has seen the call site of ``logged`` before, or not: what it remembers must not show."""
     if request.param == "again":
         handler.handle(logged())
-        assert isinstance(handler.producer, Recorder)
-        handler.producer.entries.clear()
-    return bool(request.param == "again")
+        taken.entries.clear()
 
 
 def logged(**attributes: Any) -> logging.LogRecord:
@@ -501,7 +499,7 @@ def finished(handler: LogbusHandler) -> Iterator[LogbusHandler]:
 
 
 def test_flushing_is_bounded(finished: LogbusHandler, taken: Recorder) -> None:
-    """logging flushes every handler at exit: for as long as the drain may take, and no longer."""
+    """At exit logging flushes every handler: for as long as the drain may take, and no longer."""
     finished.flush()
     assert taken.flushed == [1.25]
     LogbusHandler.__new__(LogbusHandler).flush()

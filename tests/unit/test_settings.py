@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,7 @@ from typing import Any
 import pytest
 
 from logbus.errors import ConfigurationError
-from logbus.producers import settings as module
-from logbus.producers.settings import CAPACITY, CAPACITY_BYTES, SHUTDOWN_TIMEOUT, ProducerSettings, resolve
+from logbus.producers.settings import CAPACITY, CAPACITY_BYTES, SHUTDOWN_TIMEOUT, ProducerSettings, host_name, resolve
 
 VALUES: dict[str, tuple[str, Any]] = {
     "LOGBUS_COMPONENT": ("component", "rotator"),
@@ -202,7 +202,7 @@ def test_names_that_are_not_utf8_can_be_sent(tmp_path: Path, monkeypatch: pytest
     """Bytes of the environment that are no text become escapes: no frame takes them as they are."""
     found = in_directory(tmp_path, None, LOGBUS_WORKER="w\udcff", LOGBUS_COMPONENT="\ud800")
     assert (found.worker, found.component) == ("w\\udcff", "\\ud800")
-    monkeypatch.setattr(module.socket, "gethostname", lambda: "h\udcff")
-    assert module.host_name() == "h\\udcff"
-    monkeypatch.setattr(module.socket, "gethostname", lambda: "")
-    assert module.host_name() == "localhost"
+    monkeypatch.setattr(socket, "gethostname", lambda: "h\udcff")
+    assert host_name() == "h\\udcff"
+    monkeypatch.setattr(socket, "gethostname", lambda: "")
+    assert host_name() == "localhost"

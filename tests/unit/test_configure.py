@@ -1,0 +1,206 @@
+"""One call for a worker: it can be repeated, it leaves what the application chose, and it finds its collector."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from loguru import logger as loguru_logger
+
+import logbus
+from logbus.errors import ConfigurationError
+from logbus.producers.handler import LogbusHandler
+from tests.eventually import eventually
+from tests.peer import Peer
+
+
+@pytest.fixture(autouse=True)
+def default_root() -> Iterator[None]:
+    """A root logger as Python makes it, and the default action on SIGTERM, before and after."""
+    root = logging.getLogger()
+    level, root.level = root.level, logging.WARNING
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+    root.setLevel(level)
+
+
+def ours() -> list[LogbusHandler]:
+    """The handlers that the root logger has from us."""
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, LogbusHandler)]
+
+
+def test_one_call_makes_a_worker(peer: Peer) -> None:
+    """After it, what the application logs anywhere arrives, from INFO up."""
+    logbus.configure(worker="w-1")
+    logging.getLogger("shop.till").debug("too low")
+    logging.getLogger("shop.till").info("sold")
+    logging.warning("from the root")
+    assert logbus.flush(5)
+    assert peer.arrivals.messages == ["sold", "from the root"]
+    assert {record.worker for record in peer.arrivals.records} == {"w-1"}
+    assert logbus.stats() == logbus.Stats(2, 2)
+
+
+def test_a_second_call_changes_nothing(peer: Peer) -> None:
+    """Libraries and applications may both call it: one handler, one producer, each record once."""
+    first = logbus.configure()
+    assert logbus.configure() is first
+    assert len(ours()) == 1
+    logging.info("once")
+    assert logbus.flush(5)
+    assert peer.arrivals.messages == ["once"]
+
+
+def test_other_settings_replace_the_earlier_ones(peer: Peer) -> None:
+    """The last call counts: the earlier producer is drained, and no record goes both ways."""
+    first = logbus.configure(worker="a")
+    logging.info("one")
+    second = logbus.configure(worker="b")
+    logging.info("two")
+    assert logbus.flush(5)
+    assert first is not second
+    assert len(ours()) == 1
+    assert [(record.worker, record.message) for record in peer.arrivals.records] == [("a", "one"), ("b", "two")]
+
+
+def test_a_handler_of_the_application_stays(peer: Peer) -> None:
+    """A handler that somebody put on the root logger is theirs; one of ours with the same settings is enough."""
+    other = logging.NullHandler()
+    mine = LogbusHandler()
+    logging.getLogger().addHandler(other)
+    logging.getLogger().addHandler(mine)
+    producer = logbus.configure()
+    assert mine.producer is producer
+    assert ours() == [mine]
+    assert other in logging.getLogger().handlers
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "after"),
+    [
+        (logging.WARNING, None, logging.INFO),
+        (logging.DEBUG, None, logging.DEBUG),
+        (logging.ERROR, None, logging.ERROR),
+        (logging.WARNING, "debug", logging.DEBUG),
+        (logging.DEBUG, 30, logging.WARNING),
+    ],
+)
+def test_the_level_is_the_one_given_or_chosen_or_info(before: int, given: int | str | None, after: int) -> None:
+    """A level that was given counts, then what the application chose; INFO takes the place of the mere default."""
+    logging.getLogger().setLevel(before)
+    logbus.configure(level=given)
+    assert logging.getLogger().level == after
+
+
+def test_the_level_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LOGBUS_LEVEL is a level that was given."""
+    monkeypatch.setenv("LOGBUS_LEVEL", "ERROR")
+    logbus.configure()
+    assert logging.getLogger().level == logging.ERROR
+
+
+def test_loguru_is_attached_where_it_is_in_use(peer: Peer) -> None:
+    """What is logged there arrives too, once; with ``loguru=False`` it is left alone."""
+    logbus.configure(loguru=False)
+    loguru_logger.info("to nobody")
+    for _ in range(2):
+        logbus.configure()
+    loguru_logger.debug("too low")
+    loguru_logger.info("from loguru")
+    assert logbus.flush(5)
+    assert peer.arrivals.messages == ["from loguru"]
+
+
+def test_a_wrong_setting_leaves_everything_as_it_was() -> None:
+    """The mistake is named, and nothing was attached for half a configuration."""
+    with pytest.raises(ConfigurationError, match="capacity"):
+        logbus.configure(capacity=-1)
+    assert ours() == []
+    assert logging.getLogger().level == logging.WARNING
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_collector_that_is_there_is_waited_for(peer: Peer) -> None:
+    """Where a lock says that there is one, its welcome has come when the call returns."""
+    assert peer.endpoint.lock is not None
+    peer.endpoint.lock.touch()
+    producer = logbus.configure()
+    assert producer.wait_welcome(0)
+
+
+def test_no_collector_is_not_waited_for(directories: Path) -> None:
+    """A worker starts as fast without one, and its records wait."""
+    producer = logbus.configure()
+    assert not producer.wait_welcome(0)
+    logging.info("waits")
+    assert logbus.stats().queued == 1
+    assert (directories / "runtime" / "default" / "records.pages").is_dir()
+
+
+def test_sigterm_is_taken_only_where_nobody_has_it() -> None:
+    """The default action becomes the drain; a handler of the application and SIG_IGN stay."""
+    logbus.configure()
+    taken = signal.getsignal(signal.SIGTERM)
+    assert callable(taken)
+    logbus.configure()
+    assert signal.getsignal(signal.SIGTERM) == taken
+    for theirs in (signal.SIG_IGN, lambda number, frame: None):
+        signal.signal(signal.SIGTERM, theirs)
+        logbus.configure()
+        assert signal.getsignal(signal.SIGTERM) is theirs
+
+
+def test_sigterm_can_be_left_alone() -> None:
+    """``sigterm=False`` is for those who drain themselves."""
+    logbus.configure(sigterm=False)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_thread_may_configure(peer: Peer) -> None:
+    """Off the main thread no signal handler can be set; everything else works."""
+    thread = threading.Thread(target=logbus.configure)
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    logging.info("hello")
+    assert peer.wait_records(1)[0].message == "hello"
+
+
+def test_after_a_shutdown_it_begins_anew(peer: Peer) -> None:
+    """What is logged in between is counted as dropped; the second life delivers again."""
+    logbus.configure()
+    logging.info("one")
+    assert logbus.shutdown() == logbus.Stats(1, 1)
+    logging.info("lost")
+    assert logbus.stats() == logbus.Stats(2, 1, {"shutdown": 1})
+    logbus.configure()
+    logging.info("two")
+    assert logbus.flush(5)
+    assert peer.arrivals.messages == ["one", "two"]
+    assert logbus.shutdown() == logbus.Stats(3, 2, {"shutdown": 1})
+    assert eventually(lambda: len(peer.arrivals.byes) == 2)
+
+
+def test_before_any_configuration_everything_is_harmless() -> None:
+    """Stats, flush and shutdown of a process that never logged."""
+    assert logbus.stats() == logbus.Stats()
+    assert logbus.flush(0)
+    assert logbus.shutdown() == logbus.Stats()
+
+
+def test_a_flush_has_one_deadline_for_all(peer: Peer) -> None:
+    """Several producers share the time that was given, and False says that one of them was too slow."""
+    peer.say("draining")
+    for name in "abc":
+        logger = logging.getLogger(name)
+        logger.addHandler(LogbusHandler(worker=name))
+        logger.error("waits")
+    assert not logbus.flush(0.1)
+    peer.say("serving")
+    assert logbus.flush(5)
+    assert sorted(peer.arrivals.messages) == ["waits"] * 3

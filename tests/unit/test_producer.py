@@ -1,0 +1,469 @@
+"""A producer's life: it opens with the first record, counts whatever comes, and closes its book once."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logbus.counters import page_is_alive, read_page
+from logbus.producers import pack, producer as module, sender
+from logbus.producers.producer import Producer, Stats, all_producers, drain_all, producer_for
+from logbus.producers.settings import resolve
+from logbus.wire import SHUTDOWN
+from tests.eventually import eventually
+from tests.peer import Peer
+
+INFO, ERROR = 20, 40
+
+
+def make(**given: Any) -> Producer:
+    """A producer with the settings of this test's directories, forgotten when the test ends."""
+    return producer_for(resolve({"worker": "w", **given}))
+
+
+def emit(producer: Producer, message: str = "m", level: int = INFO, created: float = 1.5) -> None:
+    """Logs one record."""
+    site = ("logger", level, logging.getLevelName(level), "module", "function", 1)
+    producer.emit(created, site, threading.current_thread().name, message, None, None, None, 200 + len(message))
+
+
+def check_law(producer: Producer) -> Stats:
+    """Every record is sent, dropped or queued."""
+    stats = producer.stats()
+    assert stats.emitted == stats.sent + sum(stats.dropped.values()) + stats.queued, stats
+    return stats
+
+
+def page_of(producer: Producer) -> Path:
+    """The counter page of a producer that is open."""
+    assert producer._life is not None
+    path = producer._life.counters.path
+    assert path is not None
+    return path
+
+
+def test_nothing_is_opened_before_the_first_record(directories: Path) -> None:
+    """A producer that nobody uses costs no thread, no file and no socket."""
+    producer = make()
+    assert not any(thread.name == "logbus-sender" for thread in threading.enumerate())
+    assert not (directories / "runtime").exists()
+    assert (producer.stats(), producer.flush(0), producer.shutdown()) == (Stats(), True, Stats())
+
+
+def test_the_first_record_opens_and_arrives(peer: Peer) -> None:
+    """A record logged before anything was opened is not lost."""
+    producer = make()
+    emit(producer, "first")
+    assert producer.flush(5)
+    [record] = peer.arrivals.records
+    assert (record.message, record.worker, record.pid, record.seq) == ("first", "w", os.getpid(), 0)
+    assert check_law(producer) == Stats(1, 1)
+
+
+def test_threads_that_log_first_open_once(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes while another opens leaves its record and goes on; there is one life, and every record arrives."""
+    lives: list[int] = []
+    barrier = threading.Barrier(9)
+    original = module.Life
+
+    class SlowLife(original):  # type: ignore[valid-type, misc]
+        def __init__(self, settings: Any) -> None:
+            lives.append(id(self))
+            eventually(lambda: barrier.n_waiting == 8)
+            super().__init__(settings)
+
+    monkeypatch.setattr(module, "Life", SlowLife)
+    producer = make()
+
+    def log(number: int) -> None:
+        for at in range(3):
+            emit(producer, f"{number} {at}")
+        barrier.wait()
+        for at in range(3, 6):
+            emit(producer, f"{number} {at}")
+
+    threads = [threading.Thread(target=log, args=(number,)) for number in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    records = peer.wait_records(54)
+    assert len(lives) == 1
+    for number in range(9):
+        assert [r.message for r in records if r.message.startswith(f"{number} ")] == [f"{number} {n}" for n in range(6)]
+    assert producer.stats().emitted == 54
+
+
+def test_an_interrupted_opening_is_tried_again(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A KeyboardInterrupt while the first record opens everything comes out, and the next record opens."""
+    producer = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "Life", raiser(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            emit(producer, "first")
+    emit(producer, "second")
+    assert [record.message for record in peer.wait_records(2)] == ["first", "second"]
+
+
+def raiser(kind: type[BaseException]) -> Callable[..., Any]:
+    """A callable that raises."""
+
+    def fail(*_: Any) -> Any:
+        raise kind
+
+    return fail
+
+
+def test_a_shutdown_sends_everything_and_closes_the_book(peer: Peer) -> None:
+    """What was logged arrives, the BYE says so, and the page tells it to whoever comes later."""
+    producer = make()
+    for number in range(5000):
+        emit(producer, str(number))
+    stats = producer.shutdown()
+    assert stats == Stats(5000, 5000)
+    assert peer.arrivals.messages == [str(number) for number in range(5000)]
+    [bye] = peer.arrivals.byes.values()
+    assert (bye.emitted, bye.sent, bye.buffered, bye.drops, bye.exact) == (5000, 5000, 0, [], True)
+    page = read_page(page_of(producer))
+    assert (page.said_bye, page.welcomed, page.totals.sent) == (True, True, 5000)
+    assert producer.shutdown() == stats
+
+
+def test_what_is_logged_after_a_shutdown_is_dropped_and_counted(peer: Peer) -> None:
+    """The book is closed: later records are drops of the shutdown, in the stats and on the page."""
+    producer = make()
+    emit(producer)
+    producer.shutdown()
+    for level in (INFO, INFO, ERROR):
+        emit(producer, level=level)
+    assert check_law(producer) == Stats(4, 1, {"shutdown": 3})
+    assert read_page(page_of(producer)).totals.drops() == [[SHUTDOWN, 2, 2], [SHUTDOWN, 4, 1]]
+    assert producer.flush(0)
+    assert peer.arrivals.messages == ["m"]
+
+
+def test_a_producer_can_begin_anew(peer: Peer) -> None:
+    """After a shutdown a second life has an identity and a page of its own, and the stats go on."""
+    producer = make()
+    emit(producer, "one")
+    producer.shutdown()
+    emit(producer, "between")
+    first = page_of(producer)
+    producer.reopen()
+    emit(producer, "two")
+    assert producer.flush(5)
+    assert check_law(producer) == Stats(3, 2, {"shutdown": 1})
+    assert peer.arrivals.messages == ["one", "two"]
+    assert len({record.producer for record in peer.arrivals.records}) == 2
+    assert (page_is_alive(first), page_is_alive(page_of(producer))) == (False, True)
+    producer.reopen()
+    assert len(list(first.parent.glob("*.page"))) == 2
+
+
+def test_a_full_buffer_drops_by_its_policy_and_says_so(peer: Peer) -> None:
+    """With a collector that does not read, the limit holds; every drop is counted, and reported when it reads again."""
+    peer.say("draining")
+    producer = make(capacity=100)
+    producer.open()
+    assert producer.wait_welcome(5)
+    for number in range(300):
+        emit(producer, str(number), level=10 if number < 200 else 30, created=float(number + 1))
+    assert check_law(producer) == Stats(300, 0, {"high_water_mark": 200}, 100, producer.stats().bytes)
+    peer.say("serving")
+    assert [record.message for record in peer.wait_records(100)] == [str(number) for number in range(200, 300)]
+    assert eventually(lambda: peer.arrivals.reported()) == {(0, 1): 200}
+    [drop] = [drop for batch in peer.arrivals.frames for drop in batch.drops]
+    assert (drop.first_us, drop.last_us) == (1_000_000, 200_000_000)
+    assert producer.shutdown() == Stats(300, 100, {"high_water_mark": 200})
+
+
+def test_a_record_of_level_error_does_not_wait_for_company(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst gathers before it is sent; what may be the last word of a process goes at once."""
+    monkeypatch.setattr(sender, "GATHER_S", 60.0)
+    producer = make()
+    emit(producer, "waits")
+    emit(producer, "goes", level=ERROR)
+    peer.wait_records(2, timeout=5)
+    # And from its sleep.
+    assert eventually(lambda: producer._life is not None and producer._life.buffer.asleep)
+    emit(producer, "goes too", level=ERROR)
+    peer.wait_records(3, timeout=5)
+
+
+def test_a_flush_waits_for_what_was_logged_before_it(peer: Peer) -> None:
+    """Once it says True, everything is with the collector; it says False when its time was too short."""
+    producer = make()
+    for number in range(20):
+        for _ in range(50):
+            emit(producer)
+        assert producer.flush(10)
+        assert len(peer.arrivals.records) == 50 * (number + 1)
+    peer.say("draining")
+    assert eventually(lambda: peer.arrivals.marks[-1][1].request == 0)
+    emit(producer)
+    assert not producer.flush(0.05)
+    peer.say("serving")
+    assert producer.flush(10)
+
+
+def test_flushes_that_gave_up_leave_nothing_behind() -> None:
+    """With no collector for days, an application that flushes each second does not grow."""
+    producer = make()
+    emit(producer)
+    for _ in range(20):
+        assert not producer.flush(0.001)
+    assert producer._life is not None
+    assert producer._life.sender is not None
+    assert producer._life.sender._flushes == []
+
+
+def test_a_mark_is_sent_on_request_and_when_a_collector_appears(peer: Peer) -> None:
+    """Each request is answered with its number, by counters that agree with each other."""
+    producer = make()
+    emit(producer)
+    assert producer.flush(5)
+    said = peer.say(ask=True)
+    mark = eventually(lambda: [mark for _, mark in peer.arrivals.marks if mark.request == said.request])[0]
+    assert (mark.emitted, mark.sent, mark.buffered, mark.source.worker) == (1, 1, 0, "w")
+
+
+def test_marks_under_load_always_balance(peer: Peer) -> None:
+    """Whatever threads do meanwhile, a MARK's terms add up to what was emitted."""
+    producer = make(capacity=500)
+    stopped = threading.Event()
+
+    def log() -> None:
+        while not stopped.is_set():
+            emit(producer, level=random.choice((10, 20, 30)))
+
+    threads = [threading.Thread(target=log) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        said = peer.say(ask=True)
+        eventually(lambda said=said: any(mark.request == said.request for _, mark in list(peer.arrivals.marks)))
+    stopped.set()
+    for thread in threads:
+        thread.join()
+    assert len(peer.arrivals.marks) >= 20
+    for _, mark in peer.arrivals.marks:
+        assert mark.emitted == mark.sent + mark.buffered + sum(mark.by_reason()), mark
+
+
+def test_a_shutdown_under_load_keeps_the_law(peer: Peer) -> None:
+    """Threads that log through the end lose nothing in silence: what is not sent is dropped by the shutdown."""
+    producer = make(shutdown_timeout=0.3)
+    stopped = threading.Event()
+
+    def log() -> None:
+        while not stopped.is_set():
+            emit(producer)
+
+    threads = [threading.Thread(target=log) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    peer.wait_records(1000)
+    producer.shutdown()
+    stopped.set()
+    for thread in threads:
+        thread.join()
+    # The thread may have been denied its turns until now; it closes the book all the same.
+    stats = eventually(lambda: producer.stats().queued == 0 and check_law(producer))
+    page = read_page(page_of(producer)).totals
+    assert page.emitted == page.sent + sum(page.dropped) == stats.emitted
+    # What is in the socket when the time is over may be lost on the way, and shows as sent and never collected.
+    [sequence] = peer.arrivals.sequences().values()
+    assert sequence == list(range(len(sequence)))
+    assert len(sequence) <= stats.sent
+
+
+def test_records_that_can_not_be_encoded_are_counted(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that nothing helps is a drop of its own reason, and the others arrive."""
+    monkeypatch.setattr(pack, "repair", raiser(ValueError))
+    producer = make()
+    emit(producer, "before")
+    emit(producer, "\ud800", level=ERROR)
+    assert producer.flush(5)
+    emit(producer, "after")
+    assert producer.flush(5)
+    # "before" may stand in one batch with the other, and then goes by itself, unrepaired too.
+    assert 1 <= check_law(producer).dropped["unencodable"] <= 2
+    assert peer.arrivals.messages[-1] == "after"
+
+
+def test_without_descriptors_records_wait(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the system refuses a socket the thread does not die: it tries again, and everything arrives."""
+    attempts = itertools.count()
+    real = sender.push_socket
+
+    def refuse(context: Any) -> Any:
+        if next(attempts) < 2:
+            raise OSError(24, "Too many open files")
+        return real(context)
+
+    monkeypatch.setattr(sender, "push_socket", refuse)
+    monkeypatch.setattr(sender, "RETRY_S", 0.01)
+    producer = make()
+    emit(producer)
+    assert producer.flush(5)
+    assert peer.arrivals.messages == ["m"]
+
+
+def test_a_system_without_threads_costs_records_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started every record is counted as dropped, and no descriptor is kept."""
+    monkeypatch.setattr(threading.Thread, "start", raiser(RuntimeError))
+    before = len(os.listdir("/proc/self/fd"))
+    producer = make()
+    emit(producer)
+    emit(producer)
+    monkeypatch.undo()
+    assert check_law(producer) == Stats(2, 0, {"shutdown": 2})
+    assert producer.shutdown() == Stats(2, 0, {"shutdown": 2})
+    # The page and its lock, and the map's own.
+    assert len(os.listdir("/proc/self/fd")) <= before + 4
+
+
+def test_a_thread_that_died_leaves_its_records_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should the sender ever fail, the end of the producer still counts what was in the buffer."""
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    monkeypatch.setattr(sender.Sender, "_session", raiser(ZeroDivisionError))
+    producer = make()
+    for _ in range(5):
+        emit(producer)
+    assert producer.shutdown(0.1) == Stats(5, 0, {"shutdown": 5})
+
+
+@pytest.mark.parametrize("obstacle", ["file", "folded", "page"])
+def test_whatever_lies_in_the_page_directory_a_record_is_taken(
+    peer: Peer, directories: Path, obstacle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Junk beside the pages costs exactness at most; no log call fails for it."""
+    monkeypatch.setattr(module.folded, "FOLD_FROM", 1)
+    pages = directories / "runtime" / "default" / "records.pages"
+    if obstacle == "file":
+        pages.write_text("in the way")
+    else:
+        pages.mkdir()
+        name = "folded" if obstacle == "folded" else "00.page"
+        (pages / name).write_bytes(b"\x95\xa200\xa1x\x01\x90\x90" if obstacle == "folded" else b"LBPAGE1\0" * 700)
+    producer = make()
+    emit(producer)
+    assert producer.flush(5)
+    producer.shutdown()
+    [bye] = peer.arrivals.byes.values()
+    assert bye.exact == (obstacle != "file")
+
+
+class Raised(BaseException):
+    """What a signal handler raises here, as KeyboardInterrupt is raised."""
+
+
+@pytest.fixture
+def timer() -> Iterator[Callable[[Callable[[], None], float], None]]:
+    """Arms a timer that calls a function, in this thread, every so many seconds of its own CPU time."""
+    before = signal.getsignal(signal.SIGPROF)
+
+    def start(action: Callable[[], None], interval: float) -> None:
+        signal.signal(signal.SIGPROF, lambda number, frame: action())
+        signal.setitimer(signal.ITIMER_PROF, interval, interval)
+
+    yield start
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.signal(signal.SIGPROF, before)
+
+
+def test_a_signal_handler_may_log(peer: Peer, timer: Any, scale: Callable[[int, int], int]) -> None:
+    """A handler that logs while the main thread logs is never in its way: every record of both arrives."""
+    producer = make()
+    wanted = scale(2000, 60)
+    nested = itertools.count()
+    last = 0
+
+    def handle() -> None:
+        nonlocal last
+        last = next(nested) + 1
+        emit(producer, f"handler {last}")
+
+    timer(handle, 0.001)
+    count = 0
+    while last < wanted:
+        emit(producer, f"main {count}")
+        count += 1
+        if count % 2000 == 0:
+            producer.flush(5)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    assert producer.shutdown() == Stats(count + last, count + last)
+    messages = peer.arrivals.messages
+    assert [m for m in messages if m.startswith("main")] == [f"main {number}" for number in range(count)]
+    assert [m for m in messages if m.startswith("handler")] == [f"handler {number + 1}" for number in range(last)]
+
+
+def test_a_log_call_may_be_interrupted_anywhere(peer: Peer, timer: Any, scale: Callable[[int, int], int]) -> None:
+    """An exception out of a signal handler ends the call wherever it was, and the ledger stays exact."""
+    producer = make(capacity=200)
+    emit(producer)
+    wanted = scale(3000, 100)
+    interrupted = calls = 0
+    armed = True
+
+    def interrupt() -> None:
+        if armed:
+            raise Raised
+
+    while interrupted < wanted:
+        try:
+            timer(interrupt, 0.0007)
+            armed = True
+            while True:
+                emit(producer, level=random.choice((10, 20, 30)))
+                calls += 1
+        except Raised:
+            interrupted += 1
+        finally:
+            armed = False
+            signal.setitimer(signal.ITIMER_PROF, 0)
+    stats = producer.shutdown()
+    assert calls <= stats.emitted - 1 <= calls + interrupted
+    assert stats.queued == 0
+    assert check_law(producer).sent == len(peer.arrivals.records)
+    page = read_page(page_of(producer)).totals
+    assert page.emitted == page.settled == page.sent + sum(page.dropped)
+    assert set(stats.dropped) <= {"high_water_mark", "unencodable"}
+
+
+def test_producers_are_shared_by_their_settings() -> None:
+    """The same settings are the same producer; each of them is drained at exit."""
+    first, same = producer_for(resolve({"worker": "a"})), producer_for(resolve({"worker": "a"}))
+    other = producer_for(resolve({"worker": "b"}))
+    assert first is same is not other
+    assert {first, other} <= set(all_producers())
+    for made in (first, other):
+        emit(made)
+    drain_all()
+    assert (first.stats(), other.stats()) == (Stats(1, 0, {"shutdown": 1}),) * 2
+
+
+def test_stats_add_up() -> None:
+    """Counters of several producers are the counters of a process."""
+    total = Stats(1, 1, {"shutdown": 1}, 2, 3, 4) + Stats(10, 10, {"shutdown": 1, "unencodable": 5}, 20, 30, 1)
+    assert total == Stats(11, 11, {"shutdown": 2, "unencodable": 5}, 22, 33, 4)
+
+
+def test_a_level_beyond_all_names_is_carried(peer: Peer) -> None:
+    """Numbers below 0 and far above CRITICAL arrive as they are, or as near as the wire can hold."""
+    producer = make()
+    levels = (-7, 0, 55, 1000, 2**70)
+    for level in levels:
+        emit(producer, level=level)
+    assert producer.flush(5)
+    assert [record.level_no for record in peer.arrivals.records] == [*levels[:-1], 2**31 - 1]
+    assert producer.shutdown().sent == len(levels)

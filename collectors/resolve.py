@@ -12,6 +12,7 @@ start from ``delivered_before``: a crash between the cut and the commit of the r
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from typing import Final, NamedTuple
@@ -71,6 +72,8 @@ def _look(intent: Intent) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     try:
+        # Another collector may write to it by now: then nothing here is ours to cut, nor to judge by its size.
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode) or (info.st_ino, info.st_dev) != (intent.inode, intent.device):
             return None

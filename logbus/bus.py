@@ -53,6 +53,11 @@ def private_directory(path: Path) -> Path:
         raise ConfigurationError([f"directory {path}: it is not a directory"])
     if info.st_uid != os.geteuid():
         raise ConfigurationError([f"directory {path}: it belongs to uid {info.st_uid}, expected {os.geteuid()}"])
+    for above in path.parents:
+        # In a directory like /tmp anybody can make the one that we are about to use, and change it under us later.
+        shared = above.parent.stat().st_mode & stat.S_ISVTX
+        if shared and (owner := above.lstat().st_uid) not in (0, os.geteuid()):
+            raise ConfigurationError([f"directory {above}: it belongs to uid {owner}, expected {os.geteuid()}"])
     return path
 
 

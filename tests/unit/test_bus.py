@@ -175,6 +175,17 @@ def test_a_private_directory_is_made_for_its_owner_alone(tmp_path: Path) -> None
     assert bus.private_directory(path) == path
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_private_directory_is_not_below_somebody_elses_in_a_shared_one(tmp_path: Path) -> None:
+    """Whoever made the directory above it, where anybody can make one, could change it under us."""
+    shared = tmp_path / "shared"
+    (shared / "theirs" / "ours").mkdir(parents=True)
+    shared.chmod(0o1777)
+    os.chown(shared / "theirs", 65534, 65534)
+    with pytest.raises(ConfigurationError, match=r"shared/theirs: it belongs to uid 65534, expected 0"):
+        bus.private_directory(shared / "theirs" / "ours")
+
+
 def test_a_private_directory_is_not_a_file_or_somebody_elses(tmp_path: Path) -> None:
     """What stands in its place is named in the error."""
     file = tmp_path / "file"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def test_a_torn_line_is_cut_and_the_rest_is_lost(tmp_path: Path) -> None:
     assert resolve(row) == Resolution("main", 1, 2 + 4, 0, 2, ((A, 11, 1), (B, 5, 1)))
     assert (row.delivered, row.dropped[COLLECTOR_LOST], row.law(0)) == (2, 6, True)
     assert (tmp_path / "log").read_bytes() == BEFORE + b"one\n"
+
+
+def test_a_file_that_another_collector_has_taken_over_is_left_alone(tmp_path: Path) -> None:
+    """What is locked is somebody else's by now: nothing is cut, and nobody knows how far the write came."""
+    row = interrupted(tmp_path / "log", b"one\ntw")
+    with (tmp_path / "log").open("rb") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        assert resolve(row) == Resolution("main", 0, 0, 3, 0, ((A, 10, 2), (B, 5, 1)))
+    assert (tmp_path / "log").read_bytes() == BEFORE + b"one\ntw"
 
 
 def test_nothing_written_is_all_lost(tmp_path: Path) -> None:

@@ -1,15 +1,16 @@
 """Masks secrets in a batch, in place, before any format sees it: no sink can forget to.
 
 Putting ten texts of each record through a dozen patterns would cost more than all other stages together, and nearly
-all texts hold nothing. So a batch is looked at as a whole first. Its texts, each value once, are joined; whatever
+all texts hold nothing, or are known. So a batch is looked at as a whole. Each of its values is taken once; messages
+that were looked at before, and texts whose masked form is remembered, are taken out. The others are joined: whatever
 could be masked has ``@`` or ``%40`` in it, or one of a dozen lower-case literals such as "token"
-(:attr:`SecretKeys.literals`). Only texts with what was found there meet a pattern, each once, and what changed is
+(:attr:`SecretKeys.literals`). Only texts in which one of these stands meet a pattern, each once, and what changed is
 put in its places.
 
-A dozen searches through the joined text would still be the dearest part. One ``translate`` folds case and takes
-away all but the letters of :data:`_BONES`, which leaves a third of the bytes, and the literals, reduced in the same
-way ("token" to "tkn"), are sought in this skeleton. What is contiguous stays contiguous, so this finds too much at
-times and never too little; a find is confirmed in the text itself.
+A dozen searches through the joined text would still be dear. One ``translate`` folds case and takes away all but the
+letters of :data:`_BONES`, which leaves a third of the bytes, and the literals, reduced in the same way ("token" to
+"tkn"), are sought in this skeleton. What is contiguous stays contiguous, so this finds too much at times and never
+too little; what is found there is sought in the text itself.
 
 Masked are messages, extra and nested keys and values, exceptions with their tracebacks and chains, thread names and
 the names of the source. Call sites (logger, function, …) are code and are left alone.
@@ -18,7 +19,9 @@ the names of the source. Call sites (logger, function, …) are code and are lef
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Collection, Iterable
+from itertools import accumulate
 from typing import Any, Final
 
 from logbus.collectors.decode import Batch, Raised, Scalar
@@ -28,12 +31,15 @@ __all__ = ["DEFAULT_FIELDS", "Redactor"]
 
 #: Letters of the skeleton: those of the usual literals, without the ones that are everywhere in prose.
 _BONES: Final = b"bchkprstwydu"
-#: Masked texts remembered, and the longest of them in characters: proxies and their URLs repeat.
+#: Texts remembered as clean, texts remembered with their masked form, and the longest of them in characters: messages
+#: repeat, and so do proxies and their URLs.
 _TEXTS_KEPT: Final = 4096
 _TEXT_CHARS: Final = 512
 
 _FOLD: Final = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
 _DROPPED: Final = bytes(byte for byte in range(256) if byte not in _BONES + _BONES.upper())
+
+_Extra = dict[str, Scalar]
 
 
 class Redactor:
@@ -46,84 +52,94 @@ class Redactor:
     def __init__(self, fields: Iterable[str] = DEFAULT_FIELDS) -> None:
         self._keys = SecretKeys(fields)
         literals = sorted({*self._keys.literals, *SCHEMES})
-        self._literals = [(text, text.encode(), text.encode().translate(_FOLD, _DROPPED)) for text in literals]
+        self._literals = [(text.encode(), text.encode().translate(_FOLD, _DROPPED)) for text in literals]
+        #: Texts that the patterns leave as they are.
+        self._clean: set[str] = set()
+        #: Texts that they change, and into what.
         self._masked: dict[str, str] = {}
 
     def redact(self, batch: Batch) -> None:
         """Masks the batch in place. Never raises on a batch that was decoded."""
-        records = batch.records
-        messages = [record.message for record in records]
+        records, source, clean = batch.records, batch.source, self._clean
         extras = [record.extra for record in records if record.extra]
         keys: set[str] = set().union(*extras)
-        values: set[Scalar] = set().union(*[extra.values() for extra in extras])
+        columns = _columns(keys, extras)
         rare = [record for record in records if record.nested is not None or record.exception is not None]
-        others = [batch.source.host, batch.source.worker, batch.source.app_name, *batch.threads, *keys]
-        others += [value for value in values if type(value) is str]
+        others = [source.host, source.worker, source.app_name, *batch.threads, *keys]
+        others += [value for value in set().union(*columns.values()) if type(value) is str]
         for record in rare:
             _collect(record.nested, others)
             _collect_raised(record.exception, others)
 
-        whole = "\n".join((*messages, *others)).encode("utf-8", "surrogatepass")
-        words = self._words_in(whole)
-        encoded = b"%40" in whole
-        if not words and not encoded and b"@" not in whole:
-            return
-        secret = {key for key in keys if self._keys.verdict(key) is not Verdict.PLAIN} if words else set()
-
-        if changed := self._changed(messages, words, encoded):
+        messages = {message for message in [record.message for record in records] if message not in clean}
+        changed = self._changed(messages, [text for text in others if text not in clean])
+        if not changed.keys().isdisjoint(messages):
             for record in records:
-                record.message = changed.get(record.message, record.message)
-        changed = self._changed(others, words, encoded)
-        for extra in extras if secret else ():
-            for key in secret.intersection(extra):
-                extra[key] = self._under(key, extra[key], changed)
-        if changed:
-            for extra in extras:
-                for key, value in extra.items():
-                    if value in changed:
-                        extra[key] = changed[value]
-            if not changed.keys().isdisjoint(keys):
-                for record in records:
-                    record.extra = record.extra and _renamed(record.extra, changed)
-            source = batch.source
-            source.host = changed.get(source.host, source.host)
-            source.worker = changed.get(source.worker, source.worker)
-            source.app_name = changed.get(source.app_name, source.app_name)
-            batch.threads[:] = [changed.get(thread, thread) for thread in batch.threads]
+                if record.message in changed:
+                    record.message = changed[record.message]
+        for key in keys:
+            if self._keys.verdict(key) is not Verdict.PLAIN:
+                for extra in extras:
+                    if key in extra:
+                        extra[key] = self._under(key, extra[key], changed)
         for record in rare:
             record.nested = self._tree(record.nested, changed)
+        if not changed:
+            return
+        for name, column in columns.items():
+            if not changed.keys().isdisjoint(column):
+                _replace(name, extras, changed)
+        if not changed.keys().isdisjoint(keys):
+            for record in records:
+                record.extra = record.extra and _renamed(record.extra, changed)
+        for record in rare:
             _replace_raised(record.exception, changed)
+        source.host = changed.get(source.host, source.host)
+        source.worker = changed.get(source.worker, source.worker)
+        source.app_name = changed.get(source.app_name, source.app_name)
+        batch.threads[:] = [changed.get(thread, thread) for thread in batch.threads]
 
-    def _words_in(self, whole: bytes) -> list[str]:
-        """Which literals the texts hold."""
-        skeleton = whole.translate(_FOLD, _DROPPED)
-        found = [(text, literal) for text, literal, bones in self._literals if bones in skeleton]
-        if not found:
-            return []
-        lowered = whole.lower()
-        return [text for text, literal in found if literal in lowered]
-
-    def _changed(self, texts: list[str], words: list[str], encoded: bool) -> dict[str, str]:
-        """What the masked form of each text is that has one."""
-        suspects = [text for text in texts if "@" in text]
-        if encoded:
-            suspects += [text for text in texts if "%40" in text]
-        if words:
-            lowered = [text.lower() for text in texts]
-            for word in words:
-                suspects += [text for text, low in zip(texts, lowered, strict=True) if word in low]
-        changed = {}
-        for text in suspects:
-            masked = self._masked.get(text)
-            if masked is None:
-                masked = mask_pairs(mask_urls(text), self._keys)
-                if len(text) <= _TEXT_CHARS:
-                    if len(self._masked) >= _TEXTS_KEPT:
-                        self._masked.clear()
-                    self._masked[text] = masked
-            if masked != text:
-                changed[text] = masked
+    def _changed(self, messages: Collection[str], others: Collection[str]) -> dict[str, str]:
+        """What the masked form of each text is that has one; what has none among the messages is clean from now on."""
+        masked = self._masked
+        changed = {text: masked[text] for text in (*messages, *others) if text in masked}
+        clean = {text for text in messages if text not in changed}
+        for text in self._suspects([*clean, *(text for text in others if text not in changed)]):
+            new = mask_pairs(mask_urls(text), self._keys)
+            if new == text:
+                clean.add(text)
+                continue
+            changed[text] = new
+            clean.discard(text)
+            if len(text) <= _TEXT_CHARS:
+                if len(masked) >= _TEXTS_KEPT:
+                    masked.clear()
+                masked[text] = new
+        if len(self._clean) >= _TEXTS_KEPT:
+            self._clean.clear()
+        self._clean.update([text for text in clean if len(text) <= _TEXT_CHARS])
         return changed
+
+    def _suspects(self, texts: list[str]) -> list[str]:
+        """Those of the texts in which there may be something to mask."""
+        # Nothing stands between them: what is found across two texts is one suspect too many, and no harm.
+        whole = "".join(texts).encode("utf-8", "surrogatepass")
+        skeleton = whole.translate(_FOLD, _DROPPED)
+        needles = [literal for literal, bones in self._literals if bones in skeleton]
+        needles += [sign for sign in (b"@", b"%40") if sign in whole]
+        if not needles:
+            return []
+        lengths = map(len, texts if whole.isascii() else [text.encode("utf-8", "surrogatepass") for text in texts])
+        ends = list(accumulate(lengths))
+        lowered = whole.lower()
+        found: set[int] = set()
+        for needle in needles:
+            at = lowered.find(needle)
+            while at >= 0:
+                index = bisect_right(ends, at)
+                found.add(index)
+                at = lowered.find(needle, ends[index])
+        return [texts[index] for index in found]
 
     def _under(self, key: str, value: Any, changed: dict[str, str]) -> Any:
         """What stands under a key, masked; a value was decoded, so that its depth is bounded."""
@@ -158,6 +174,27 @@ def _renamed(mapping: dict[str, Any], changed: dict[str, str]) -> dict[str, Any]
             new = f"{name}~{again}"
         renamed[new] = value
     return renamed
+
+
+def _columns(keys: set[str], extras: list[_Extra]) -> dict[str | None, set[Scalar]]:
+    """The values under each key, each once. Under None those of all keys, where the records don't have the same."""
+    if sum(map(len, extras)) == len(keys) * len(extras):
+        return {key: {extra[key] for extra in extras} for key in keys}
+    return {None: set().union(*[extra.values() for extra in extras])}
+
+
+def _replace(name: str | None, extras: list[_Extra], changed: dict[Any, str]) -> None:
+    """Puts what has changed in its place: under one key that all have, or wherever it stands."""
+    if name is not None:
+        for extra in extras:
+            value = extra[name]
+            extra[name] = changed.get(value, value)
+        return
+    for extra in extras:
+        if not changed.keys().isdisjoint(extra.values()):
+            for key, value in extra.items():
+                if value in changed:
+                    extra[key] = changed[value]
 
 
 def _collect(value: Any, texts: list[str]) -> None:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +20,7 @@ from tests.leaks import Holdings, left_behind
 
 if TYPE_CHECKING:
     from tests.peer import Peer
+    from tests.worker import Worker
 
 #: Whether the promised figures run at full size.
 SOAK = os.environ.get("LOGBUS_SOAK") == "1"
@@ -95,6 +96,22 @@ def peer(directories: Path) -> Iterator[Peer]:
 
     with Peer.at(directories / "runtime" / "default") as peer:
         yield peer
+
+
+@pytest.fixture
+def start_worker() -> Iterator[Callable[..., Worker]]:
+    """Runs scripts in processes of their own (``tests/worker.py``), and ends those that the test leaves running."""
+    from tests.worker import Worker
+
+    started: list[Worker] = []
+
+    def start(script: str, *arguments: str, **options: Any) -> Worker:
+        started.append(Worker(script, *arguments, **options))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.end()
 
 
 class StartCollector(Protocol):

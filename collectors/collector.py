@@ -48,6 +48,9 @@ SWEEP_S: Final = 0.25
 DRAIN_S: Final = 2.0
 #: Seconds between repetitions of "draining", for workers that connect meanwhile.
 REPEAT_S: Final = 0.05
+#: Seconds that a drain lasts at least, and from the last worker that comes: one that was welcomed a moment before, as
+#: by a collector that serves, is not on the list of those who listen yet and may send what nobody would read.
+GRACE_S: Final = 0.1
 #: Seconds for the sinks to write what is queued, at the end; for an impatient one, which may be stopped for good.
 FLUSH_S: Final = 10.0
 FLUSH_IMPATIENT_S: Final = 1.0
@@ -264,12 +267,18 @@ class Collector:
         request = self._publisher.state.request
         deadline = time.monotonic() + DRAIN_S
         repeat_at = time.monotonic() + REPEAT_S
+        settled_at = time.monotonic() + GRACE_S
+        listening = len(self._publisher.listeners)
         while time.monotonic() < deadline and not self._hurried:
             busy = self._turn(0.01, draining=True)
+            if len(self._publisher.listeners) > listening:
+                settled_at = time.monotonic() + GRACE_S
+            listening = len(self._publisher.listeners)
             if time.monotonic() >= repeat_at:
                 repeat_at = time.monotonic() + REPEAT_S
                 self._publisher.repeat()
-            if not busy and not self._roll.unanswered(request, self._publisher.listeners):
+            settled = not busy and time.monotonic() >= settled_at
+            if settled and not self._roll.unanswered(request, self._publisher.listeners):
                 break
         self._sweep()
         while self._own:

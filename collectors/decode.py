@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import sys
+from operator import attrgetter
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -32,6 +33,9 @@ MAX_DEPTH: Final = 16
 MAX_DROPS: Final = wire.PRODUCER_REASONS * len(BUCKETS)
 #: Containers and scalars in the nested values of one record, and exceptions in one exception.
 MAX_NODES: Final = 1024
+#: Characters of names (source, site and thread) that the records of one frame repeat, all lines together: a name of
+#: 200 kB before 4,000 empty records would become lines of 800 MB. An honest frame has 800 records.
+MAX_REPEATED_CHARS: Final = 8 * 1024 * 1024
 
 _Index = Annotated[int, msgspec.Meta(ge=0, le=MAX_TABLE - 1)]
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -130,6 +134,7 @@ class Batch(msgspec.Struct):
     drops: list[Drop]
 
 
+_names = attrgetter("logger", "level_name", "module", "function", "component")
 _decoder = msgspec.msgpack.Decoder(_Payload)
 _any_float_decoder = msgspec.msgpack.Decoder(_AnyFloatPayload)
 _encoder = msgspec.msgpack.Encoder()
@@ -158,6 +163,12 @@ def decode(header: wire.Header, payload: bytes | memoryview) -> Batch:
             raise WireError("limits", f"record of site {site}: the payload has {len(sites)} sites")
         if (thread := max([record.thread for record in records])) >= len(threads):
             raise WireError("limits", f"record of thread {thread}: the payload has {len(threads)} threads")
+        if len(payload) * len(records) > MAX_REPEATED_CHARS:  # all names together are shorter than the payload
+            longest = max([sum(map(len, _names(found))) for found in sites]) + max(map(len, threads))
+            longest += len(body.source.host) + len(body.source.worker) + len(body.source.app_name)
+            if longest * len(records) > MAX_REPEATED_CHARS:
+                text = f"{len(records)} records with names of {longest} characters: too much to repeat"
+                raise WireError("limits", text)
     for record in records:
         if record.nested is not None:
             _check_nested(record.nested)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -164,10 +164,19 @@ class Ledger:
         with self._change as change:
             return change.next_version()
 
-    def fold(self, keep: int = KEPT_GONE) -> int:
-        """How many rows were folded: of the workers that have gone, all but the ``keep`` seen last."""
+    def fold(self, keep: int = KEPT_GONE, *, spare: Container[bytes] = ()) -> int:
+        """How many rows were folded: of the workers that have gone, all but the ``keep`` seen last.
+
+        Producers in ``spare`` have gone by their own word, and a last one on them is still to come.
+        """
+        if len(self.workers) <= keep:
+            return 0
         with self._change as change:
-            gone = [row for row in self.workers.values() if row.state != "live" and row.producer != OLDER]
+            gone = [
+                row
+                for row in self.workers.values()
+                if row.state != "live" and row.producer != OLDER and row.producer not in spare
+            ]
             if len(gone) <= keep:
                 return 0
             gone.sort(key=lambda row: (row.mark_at, row.started_us))

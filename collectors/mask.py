@@ -4,7 +4,8 @@ Nothing says "I am a secret" in a message. What gives one away stands before it:
 a key that names a secret, or an authorization scheme. Three passes look for these, in this order:
 
 - URLs: ``scheme://user:password@host`` keeps the user, ``scheme://token@host`` keeps nothing; JSON's ``:\/\/`` and
-  percent-encoded URLs in a query too, passwords with a raw ``/``, and ``user:password@host:port`` without a scheme.
+  percent-encoded URLs in a query too, passwords with a raw ``/``, and without a scheme ``//user:password@host``,
+  ``user:password@host:port`` and ``netloc='user:password@host'``.
 - schemes: ``Bearer xxx``, and ``Basic xxx`` where xxx is base64 of something with a colon.
 - pairs: ``key=value``, ``key: value``, ``'key': 'value'``, ``\"key\": \"value\"``, ``(b'key', b'value')``,
   ``?key=value&`` and ``<key>value``, with a key that :class:`SecretKeys` knows. A quoted value goes up to its closing
@@ -58,6 +59,9 @@ _URL = re.compile(r'(:(?:\\?/){2})([^\s/?#"<>`]*)@')
 _URL_SLASHED = re.compile(
     r'(:(?:\\?/){2}[^\s/?#@:\[\]"<>`]{0,128}:)(?!\d{0,5}(?:[/?#]|$))(?:[^\s"<>`@/?#]{0,256}[/?#][^\s"<>`@]{0,256})@'
 )
+_URL_PARTED = re.compile(
+    r"""((?:(?<![\w.~%+\-/:@\\])(?:\\?/){2}|:\\?/|\bnetloc=b?["'])[^\s/?#"'<>`:@]{0,64}:)[^\s/?#"'<>`]{1,256}@"""
+)
 _URL_ENCODED = re.compile(r'(%3A%2F%2F)((?:(?!%2F)[^\s"&<>/?#])*)%40', re.IGNORECASE | re.ASCII)
 _URL_SCHEMELESS = re.compile(
     r"""(?<![\w.~%+\-/:@])([\w.~%+\-]{1,64}:)[^\s:@/"'<>,;()\[\]{}=&]{1,128}@(?=[\w.\-]{1,253}:\d|\[)"""
@@ -69,7 +73,7 @@ _SCHEME = re.compile(r"(?<![\w\-])(bearer|basic)((?:[ \t]|%20)++)([\w.~+/=\-]++)
 _PROSE: Final = frozenset("token tokens auth authentication authorization scheme header headers is was or and".split())
 
 _PAIR = re.compile(
-    r"""(?<![\w.\-])([\w.\-]++)(\\*+["'\]]|%5D|%22)?[ \t]*+(={1,3}>?|:(?!//)=?|%3D|(?(2),|(?!))|>)[ \t]*+""",
+    r"""(?<![\w.\-])([\w.\-]++)(\\*+["'\]]|%5D|%22)?[ \t]*+(={1,3}>?|:(?!//)=?|%3D|(?(2),|(?!))|>)(?(2)\s*+|[ \t]*+)""",
     re.IGNORECASE,
 )
 _OPENING = re.compile(r'''b?(\\*+)("""|\'\'\'|["'])''')
@@ -163,6 +167,7 @@ def mask_urls(text: str) -> str:
         text = _URL_SLASHED.sub(rf"\1{MASK}@", text)  # first, as what it leaves of a password with @ is for the next
         text = _URL.sub(_mask_userinfo, text)
         text = _URL_SCHEMELESS.sub(rf"\1{MASK}@", text)
+        text = _URL_PARTED.sub(rf"\1{MASK}@", text)
     if "%40" in text:
         text = _URL_ENCODED.sub(_mask_encoded, text)
     return text
@@ -239,6 +244,8 @@ def _value(text: str, pair: re.Match[str]) -> tuple[int, int]:
     if key.endswith(("authorization", "auth")) and (credentials := _CREDENTIALS.match(text, at)):
         return at, credentials.end()
     bare = _end(_BARE, text, at)
+    while bare > at and text[bare : bare + 1] in ("[", "(", "{"):  # Secret('…')
+        bare = _end(_BARE, text, _after_brackets(text, bare))
     if not key.endswith(("authorization", "cookie", "cookies")) or (pair[3] == "=" and _NEXT_PAIR.match(text, bare)):
         return at, bare
     return at, max(bare, _end(_LINE, text, at))

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from logbus.collectors.decode import Batch, Drop, Record, Site, Source, build
 from logbus.collectors.ledger import Change, Ledger, WorkerRow
-from logbus.collectors.roll import OWN, Loss
+from logbus.collectors.roll import NAME_CHARS, OWN, Loss
 from logbus.levels import BUCKETS
 from logbus.wire import REASONS
 
@@ -54,6 +54,7 @@ class OwnRecords:
 
     def tell_drops(self, worker: str, drops: Sequence[Drop]) -> None:
         """A gap record for each entry of drops that a producer reported."""
+        worker = worker[:NAME_CHARS]  # or a name of 200 kB would be written twice for every entry
         for drop in drops:
             reason, level = REASONS[drop.reason], BUCKETS[drop.bucket]
             first, last = _clock(drop.first_us), _clock(drop.last_us)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from typing import Final, Literal
 
 import zmq
@@ -18,6 +19,8 @@ from logbus.control import PRODUCER_TOPIC, State, pack_acknowledgement
 _SUBSCRIBED: Final = b"\1" + PRODUCER_TOPIC
 _UNSUBSCRIBED: Final = b"\0" + PRODUCER_TOPIC
 _LENGTH: Final = 1 + len(PRODUCER_TOPIC) + 16
+#: Subscriptions read in one turn of the loop: whoever floods the socket does not keep it from its records.
+TURN_SUBSCRIPTIONS: Final = 1024
 
 
 class Publisher:
@@ -34,7 +37,9 @@ class Publisher:
             pid=os.getpid(),
             version=0,
             state="serving",
-            request=0,
+            # Above every number of an earlier life: a MARK that waited in a worker's socket while the collector was
+            # replaced would otherwise answer a question that had not been asked, and end a drain too early.
+            request=time.time_ns() // 1000,
         )
         self._welcome()
 
@@ -62,9 +67,9 @@ class Publisher:
         self.socket.send(pack_acknowledgement(producer, seq, bye=bye), zmq.NOBLOCK)
 
     def listen(self) -> bool:
-        """Takes in who came and who went. True when somebody came."""
+        """Takes in who came and who went, up to a turn's worth. True when somebody came."""
         came = False
-        while True:
+        for _ in range(TURN_SUBSCRIPTIONS):
             try:
                 message = self.socket.recv(zmq.NOBLOCK)
             except zmq.Again:
@@ -76,6 +81,7 @@ class Publisher:
                 came = True
             elif message.startswith(_UNSUBSCRIBED):
                 self.listeners.discard(message[-16:])
+        return came
 
     def close(self) -> None:
         """Closes the socket."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import string
 from bisect import bisect_right
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any, Final
 
@@ -65,14 +65,16 @@ class Redactor:
         keys: set[str] = set().union(*extras)
         columns = _columns(keys, extras)
         rare = [record for record in records if record.nested is not None or record.exception is not None]
-        others = [source.host, source.worker, source.app_name, *batch.threads, *keys]
-        others += [value for value in set().union(*columns.values()) if type(value) is str]
+        texts = [source.host, source.worker, source.app_name, *batch.threads, *keys]
         for record in rare:
-            _collect(record.nested, others)
-            _collect_raised(record.exception, others)
-
+            _collect(record.nested, texts)
+            _collect_raised(record.exception, texts)
+        others = [text for text in texts if text not in clean]
+        for column in columns.values():
+            others += [value for value in column if type(value) is str and value not in clean]
         messages = {message for message in [record.message for record in records] if message not in clean}
-        changed = self._changed(messages, [text for text in others if text not in clean])
+
+        changed = self._changed(messages, others)
         if not changed.keys().isdisjoint(messages):
             for record in records:
                 if record.message in changed:
@@ -99,12 +101,13 @@ class Redactor:
         source.app_name = changed.get(source.app_name, source.app_name)
         batch.threads[:] = [changed.get(thread, thread) for thread in batch.threads]
 
-    def _changed(self, messages: Collection[str], others: Collection[str]) -> dict[str, str]:
+    def _changed(self, messages: set[str], others: list[str]) -> dict[str, str]:
         """What the masked form of each text is that has one; what has none among the messages is clean from now on."""
         masked = self._masked
-        changed = {text: masked[text] for text in (*messages, *others) if text in masked}
-        clean = {text for text in messages if text not in changed}
-        for text in self._suspects([*clean, *(text for text in others if text not in changed)]):
+        texts = [*messages, *others]
+        changed = {text: masked[text] for text in texts if text in masked}
+        clean = messages.difference(changed)
+        for text in self._suspects([text for text in texts if text not in changed]):
             new = mask_pairs(mask_urls(text), self._keys)
             if new == text:
                 clean.add(text)

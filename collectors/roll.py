@@ -33,7 +33,7 @@ OWN: Final = b"\xff" * 16
 #: Lost ranges remembered per worker, in case a frame comes late after all.
 _GAPS: Final = 64
 #: Characters kept of each name that a worker gives itself; every commit of its row writes them.
-_NAME_CHARS: Final = 255
+NAME_CHARS: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +162,9 @@ class Roll:
         for producer in self._dead_strangers():
             dead[producer] = self._dead.get(producer, now)
         self._dead = dead
-        if emptied:
-            for producer, since in dead.items():
-                if now - since >= QUIET_S:
-                    losses += self._close_by_page(producer)
-            with contextlib.suppress(OSError, PageError):
-                losses += self._adopt_folded()
+        if emptied and (dead or (self._pages / folded.FOLDED).exists()):
+            losses += self._bury([producer for producer, since in dead.items() if now - since >= QUIET_S])
+        self._ledger.fold(spare=self._members)
         return losses
 
     def _dead_strangers(self) -> list[bytes]:
@@ -183,25 +180,41 @@ class Roll:
                     found.append(producer)
         return found
 
+    def _bury(self, dead: list[bytes]) -> list[Loss]:
+        """Closes the rows of the dead, and takes the folded sums over.
+
+        A worker that starts may be folding pages just now. So nothing that could be folded is touched without the
+        lock, which is not waited for (its holder may be stopped), and the sums, whose members' pages may still lie
+        there, go first: no page is counted twice.
+        """
+        losses: list[Loss] = []
+        with contextlib.ExitStack() as stack:
+            mine = False
+            with contextlib.suppress(OSError):
+                mine = stack.enter_context(folded.locked(self._pages))
+            if mine:
+                with contextlib.suppress(OSError, PageError):
+                    losses += self._adopt_folded()
+            for producer in dead:
+                losses += self._close_by_page(producer, foldable=mine)
+        return losses
+
     def _adopt_folded(self) -> list[Loss]:
-        if not (self._pages / folded.FOLDED).exists():
+        sums = folded.read_folded(self._pages)
+        if sums is None:
             return []
-        with folded.locked(self._pages, wait=True):
-            sums = folded.read_folded(self._pages)
-            if sums is None:
-                return []
-            row = WorkerRow(sums.identity, f"({sums.pages} older)", "", 0, "", 0)
-            lost = sums.emitted - sum(sums.dropped)
-            with self._ledger.transaction() as change:
-                row.lost[WORKER_LOST] = lost
-                row.mark(time.time(), emitted=sums.emitted, sent=0, buffered=0, dropped=sums.by_reason())
-                row.state = "gone"
-                change.worker(row)
-            folded.take_over(self._pages, sums)
+        row = WorkerRow(sums.identity, f"({sums.pages} older)", "", 0, "", 0)
+        lost = sums.emitted - sum(sums.dropped)
+        with self._ledger.transaction() as change:
+            row.lost[WORKER_LOST] = lost
+            row.mark(time.time(), emitted=sums.emitted, sent=0, buffered=0, dropped=sums.by_reason())
+            row.state = "gone"
+            change.worker(row)
+        folded.take_over(self._pages, sums)
         return [Loss(row.worker, REASONS[WORKER_LOST], lost, 0)] if lost else []
 
-    def _close_by_page(self, producer: bytes) -> list[Loss]:
-        """The last word on a dead producer, from its page."""
+    def _close_by_page(self, producer: bytes, *, foldable: bool) -> list[Loss]:
+        """The last word on a dead producer, from its page; ``foldable``: also if others may fold it."""
         path = self._path(producer)
         try:
             page = read_page(path)
@@ -218,7 +231,7 @@ class Roll:
             with contextlib.suppress(OSError):
                 path.rename(path.with_suffix(".unreadable"))
             return []
-        if page.alive:
+        if page.alive or not (page.welcomed or foldable):
             return []
         losses: list[Loss] = []
         row = self._ledger.workers.get(producer)
@@ -279,8 +292,8 @@ class Roll:
         member.heard = time.monotonic()
         if source is not None:
             row = member.row
-            row.worker, row.host = source.worker[:_NAME_CHARS], source.host[:_NAME_CHARS]
-            row.pid, row.app_name = source.pid, source.app_name[:_NAME_CHARS]
+            row.worker, row.host = source.worker[:NAME_CHARS], source.host[:NAME_CHARS]
+            row.pid, row.app_name = source.pid, source.app_name[:NAME_CHARS]
         change.worker(member.row)
         return member
 

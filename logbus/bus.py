@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket as network
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 
 import zmq
 
-from logbus.control import MAX_CONTROL_BYTES, PRODUCER_TOPIC, STATE_TOPIC
+from logbus.control import MAX_ANSWER_BYTES, MAX_CONTROL_BYTES, PRODUCER_TOPIC, STATE_TOPIC
 from logbus.errors import ConfigurationError, EndpointError
 from logbus.wire import MAX_FRAME_BYTES
 
@@ -31,6 +32,8 @@ RECONNECT_MS: Final = 20
 RECONNECT_MAX_MS: Final = 500
 #: Bytes of a path that fit in sockaddr_un (108 with the terminating NUL), less room for ".pub".
 MAX_IPC_PATH_BYTES: Final = 107
+#: Seconds for a plain connect, which the kernel answers without the collector's help.
+PROBE_S: Final = 0.1
 #: The ZAP domain of every bound socket.
 ZAP_DOMAIN: Final = b"logbus"
 
@@ -174,6 +177,20 @@ def control_endpoint(control: str | None = None, *, records: Endpoint | None = N
     return Endpoint.parse(f"ipc://{runtime_directory() / check_name(name) / 'control'}")
 
 
+def is_bound(endpoint: Endpoint) -> bool:
+    """Whether somebody listens there: the kernel tells at once, for the socket file of a killed collector too."""
+    family = network.AF_UNIX if endpoint.path else network.AF_INET6 if ":" in endpoint.host else network.AF_INET
+    try:
+        with network.socket(family, network.SOCK_STREAM) as plain:
+            plain.settimeout(PROBE_S)
+            plain.connect(os.fspath(endpoint.path) if endpoint.path else (endpoint.host, endpoint.port))
+    except (TimeoutError, BlockingIOError):  # its backlog is full
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def push_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     """A PUSH socket for records, not yet connected. It is used by one thread only."""
     socket = _socket(context, zmq.PUSH)
@@ -218,7 +235,7 @@ def command_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]
 def client_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     """The DEALER socket of a command, not yet connected."""
     socket = _socket(context, zmq.DEALER)
-    socket.set(zmq.MAXMSGSIZE, 64 * 1024 * 1024)
+    socket.set(zmq.MAXMSGSIZE, MAX_ANSWER_BYTES)
     return socket
 
 

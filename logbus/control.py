@@ -21,6 +21,8 @@ PRODUCER_TOPIC: Final = b"P"
 _ACKNOWLEDGEMENT: Final = struct.Struct("!Q?")
 #: Bytes of a control message that are read at most.
 MAX_CONTROL_BYTES: Final = 1024 * 1024
+#: Bytes of an answer that are read at most: a status has a row of some 500 bytes, or 5 kB, for each worker.
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 #: Version of commands and state; another one is refused.
 PROTOCOL: Final = 1
 
@@ -29,8 +31,9 @@ PROTOCOL: Final = 1
 class State:
     """What a collector says to every worker.
 
-    ``life`` names one run of a collector process; ``request`` is the number of the newest mark request, which
-    each worker answers with a MARK that echoes it. While ``state`` is "draining" workers hold their records.
+    ``life`` names one run of a collector process; ``request`` is the number of the newest mark request, higher than
+    all those of earlier runs, which each worker answers with a MARK that echoes it. While ``state`` is "draining"
+    workers hold their records.
     """
 
     ledger: str
@@ -82,13 +85,18 @@ def pack_message(document: dict[str, Any]) -> bytes:
 
 
 def unpack_message(message: bytes) -> dict[str, Any]:
-    """A command or an answer. Raises WireError("control")."""
-    return _document(message)
+    """A command. Raises WireError("control")."""
+    return _document(message, MAX_CONTROL_BYTES)
 
 
-def _document(message: bytes) -> dict[str, Any]:
-    if len(message) > MAX_CONTROL_BYTES:
-        raise WireError("control", f"control message of {len(message)} bytes: at most {MAX_CONTROL_BYTES} are read")
+def unpack_answer(message: bytes) -> dict[str, Any]:
+    """The answer to a command. Raises WireError("control")."""
+    return _document(message, MAX_ANSWER_BYTES)
+
+
+def _document(message: bytes, max_bytes: int = MAX_CONTROL_BYTES) -> dict[str, Any]:
+    if len(message) > max_bytes:
+        raise WireError("control", f"control message of {len(message)} bytes: at most {max_bytes} are read")
     try:
         document = json.loads(message)
     except (ValueError, RecursionError) as error:

@@ -47,18 +47,18 @@ def fold_if_many(directory: Path) -> None:
     names = os.listdir(directory)
     if len(names) < FOLD_FROM:
         return
-    with locked(directory, wait=False) as mine:
+    with locked(directory) as mine:
         if mine:
             fold(directory)
 
 
 @contextlib.contextmanager
-def locked(directory: Path, *, wait: bool) -> Iterator[bool]:
-    """Holds the lock on a directory's folded sums; yields False when another has it and ``wait`` is off."""
+def locked(directory: Path) -> Iterator[bool]:
+    """Holds the lock on a directory's folded sums; yields False when another has it. Never waits. Raises OSError."""
     fd = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             yield False
             return

@@ -121,7 +121,9 @@ class Buffer:
             ):
                 self._drop(cell, _HIGH_WATER_MARK, bucket, created)
                 return
-            entry = (next(self._tickets), size, created, site, thread, message, extra, nested, exception)
+            # An iterator, made here: "+=" would make one, and where an object is made that has to be tracked Python 3.11
+            # may collect garbage, which runs finalizers, which may let another thread in.
+            entry = iter(((next(self._tickets), size, created, site, thread, message, extra, nested, exception),))
             queue = self._queues[bucket]
             if self.closed:  # looked at here, past the last call: nothing enters once it is set
                 self._drop(cell, _SHUTDOWN, bucket, created)
@@ -129,7 +131,7 @@ class Buffer:
             # One step to the end: "+=" where a reader expects append(), which is a call and could be interrupted.
             self.records += 1
             self.bytes += size
-            queue += (entry,)
+            queue += entry
             cell[SETTLED] += 1
         except BaseException:
             # Interrupted by what a signal handler raised, or out of memory. Nothing entered unless it was settled.

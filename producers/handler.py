@@ -203,10 +203,13 @@ class LogbusHandler(logging.Handler):
         self.producer.emit(_as_time(record.created), site, thread, message, extra, nested, exception, size + more)
 
     def flush(self) -> None:
-        """Waits, for at most the shutdown timeout, until what was logged is in a collector's socket."""
+        """Waits until what was logged is in a collector's ledger, for at most the shutdown timeout.
+
+        Where no collector seems to exist, shortly: logging itself flushes handlers, in ``dictConfig`` for example.
+        """
         producer = getattr(self, "producer", None)  # logging flushes handlers whose constructor failed, too
         if producer is not None:
-            producer.flush(producer.settings.shutdown_timeout)
+            producer.flush_soon()
 
 
 def _details(record: logging.LogRecord, extra: dict[str, Any] | None) -> tuple[Any, dict[str, Any] | None, int]:

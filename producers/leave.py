@@ -51,6 +51,8 @@ class Exits:
         return True
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        self._drain()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+        try:
+            self._drain()
+        finally:  # whatever another signal's handler raises in the middle: who was told to end ends
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)

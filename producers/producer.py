@@ -157,6 +157,12 @@ class Producer:
             return not life.buffer.records
         return life.sender is not None and life.sender.flush(timeout)
 
+    def flush_soon(self) -> bool:
+        """As :meth:`flush`, for the shutdown timeout, or shortly where no collector seems to exist."""
+        life = self._life
+        sender = life.sender if life is not None else None
+        return self.flush(sender.patience(self.settings.shutdown_timeout) if sender is not None else 0.0)
+
     def shutdown(self, timeout: float | None = None) -> Stats:
         """Drains for at most ``timeout`` seconds (default: the settings') and closes the book. Idempotent."""
         life = self._life

@@ -26,7 +26,7 @@ from typing import Final
 
 import zmq
 
-from logbus.bus import Endpoint, push_socket
+from logbus.bus import Endpoint, is_bound, push_socket
 from logbus.counters import Counters, Meta
 from logbus.producers.accounts import Accounts
 from logbus.producers.buffer import Buffer
@@ -42,7 +42,7 @@ MARK_INTERVAL_S: Final = 1.0
 RETRY_S: Final = 1.0
 #: Seconds between repetitions of a question for an acknowledgement.
 ASK_INTERVAL_S: Final = 0.25
-#: Seconds that an exit waits for the welcome of a collector it has never heard of.
+#: Seconds that an exit waits for the welcome of a collector where none listens: one may be starting.
 WELCOME_S: Final = 0.1
 #: Seconds for which a closing sender waits for calls in progress in other threads.
 SETTLE_S: Final = 0.05
@@ -113,6 +113,11 @@ class Sender:
         """Waits until a collector has said its state, at most ``timeout`` seconds."""
         return self._welcomed.wait(timeout)
 
+    def patience(self, timeout: float) -> float:
+        """The part of ``timeout`` that is worth waiting: all of it, unless no collector seems to exist."""
+        worth = self._welcomed.is_set() or is_bound(self._control.publisher)
+        return timeout if worth else min(timeout, WELCOME_S)
+
     def flush(self, timeout: float) -> bool:
         """Waits until everything emitted before is in a collector's ledger. False after ``timeout`` seconds."""
         flush = _Flush(self._buffer.ticket(), threading.Event())
@@ -126,17 +131,18 @@ class Sender:
 
     def finish(self, timeout: float) -> None:
         """Drains for at most ``timeout`` seconds, closes the book and ends the thread. Never hangs."""
+        patience = self.patience(timeout)
         now = time.monotonic()
-        # A collector never heard of is not worth the whole time: it may not exist.
-        self._give_up = now + (timeout if self._welcomed.is_set() else min(timeout, WELCOME_S))
+        self._give_up = now + patience
         with self._turning:
             self._deadline = now + timeout
             if not self._running:  # paused for a fork: a signal handler may end the process in the middle of one
                 with contextlib.suppress(RuntimeError):  # the interpreter is going down
                     self._start()
         self.wake()
-        # The thread keeps the deadline itself; the margin is for a slow machine, not for the drain.
-        self._thread.join(timeout + 0.4)
+        with contextlib.suppress(RuntimeError):  # a signal handler came between the thread's making and its start
+            # The thread keeps the deadline itself; the margin is for a slow machine, not for the drain.
+            self._thread.join(timeout + 0.4)
         with self._turning:
             # Only one may be at the buffer's end: while the thread runs it is the one, however late.
             if not self._running:
@@ -401,13 +407,18 @@ class Sender:
         self._drop_rest()
         if self._serving(subscriber) and (drops := self._accounts.drop_report(now=True)):
             self._send_packed(push, self._packer.pack([], drops)[0])
-        said = False
-        while subscriber.state is not None and self._deadline is not None and time.monotonic() < self._deadline:
-            said = said or self._offer(push, BYE, 0, self._accounts.mark(self._answered, bye=True), flags=ACK_WANTED)
+        self._next_ask = 0.0
+        while (
+            subscriber.state is not None and self._deadline is not None and (now := time.monotonic()) < self._deadline
+        ):
+            blocked = False
+            if now >= self._next_ask:  # once more when no answer came: it may have been lost
+                blocked = not self._offer(push, BYE, 0, self._accounts.mark(self._answered, bye=True), flags=ACK_WANTED)
+                self._next_ask = now if blocked else now + ASK_INTERVAL_S
             self._hear(subscriber)
             if subscriber.bye_acknowledged or (not self._serving(subscriber) and self._safe_to_close(subscriber)):
                 return
-            self._wait(poller, push, min(self._deadline, time.monotonic() + ASK_INTERVAL_S), blocked=not said)
+            self._wait(poller, push, min(self._deadline, now + ASK_INTERVAL_S), blocked=blocked)
 
     def _drop_rest(self) -> None:
         self._buffer.closed = True

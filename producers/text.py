@@ -8,6 +8,7 @@ is no Exception (KeyboardInterrupt, SystemExit, CancelledError) is meant for the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -27,6 +28,9 @@ _MAX_INT_BITS: Final = 2048
 #: Characters kept free for the mark of a cut, and looked through for a place where no word comes apart.
 _MARK_CHARS: Final = 32
 _CUT_WINDOW: Final = 512
+#: What stands before the credentials of a URL (plain, in JSON, in JSON's repr, percent-encoded), and what ends them.
+_BEFORE_AUTHORITY: Final = ("://", r":\/\/", r":\\/\\/", "%3A%2F%2F")
+_AFTER_AUTHORITY: Final = re.compile(r'[\s/?#"<>`&]')
 
 
 def _isoformat(value: Any) -> str:
@@ -111,15 +115,22 @@ def cut(text: str, limit: int) -> str:
     """
     if len(text) <= limit:
         return text
-    kept = text[: limit - _MARK_CHARS]
+    kept = _whole(text[: limit - _MARK_CHARS])
+    return f"{kept}…[truncated {len(text) - len(kept)} chars]"
+
+
+def _whole(kept: str) -> str:
+    """A cut text without the word, or the URL, that the cut has gone through."""
     window = max(0, len(kept) - _CUT_WINDOW)
     tail = kept[window:]
     words = tail.rsplit(None, 1)
     if len(words) == 2 and not tail[-1].isspace():
-        kept = kept[: len(kept) - len(words[1])]
-    elif "://" in tail:
-        kept = kept[: window + tail.rindex("://")]
-    return f"{kept}…[truncated {len(text) - len(kept)} chars]"
+        return kept[: len(kept) - len(words[1])]
+    at, mark = max((kept.rfind(mark), mark) for mark in _BEFORE_AUTHORITY)
+    # Further back a URL may stay if its credentials have an end: a password can be longer than the window.
+    if at >= window or (at >= 0 and not _AFTER_AUTHORITY.search(kept, at + len(mark))):
+        return kept[:at]
+    return kept
 
 
 def _bytes(value: Any, base: type[bytes] | type[bytearray], limit: int) -> str:
@@ -127,7 +138,7 @@ def _bytes(value: Any, base: type[bytes] | type[bytearray], limit: int) -> str:
     shown = repr(bytes(base.__getitem__(value, slice(limit))))
     if len(shown) <= limit and length <= limit:
         return shown
-    return f"{shown[: limit - _MARK_CHARS]}…[of {length} bytes]"
+    return f"{_whole(shown[: limit - _MARK_CHARS])}…[of {length} bytes]"
 
 
 def _reader(kind: type) -> Callable[[Any], str]:

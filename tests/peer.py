@@ -101,6 +101,7 @@ class Peer:
         self._stopping = False
         self._stalled = False
         self._silent = False
+        self._forgetful = 0
         self._say: State | None = None
         self._failure: Exception | None = None
 
@@ -150,6 +151,10 @@ class Peer:
         """Reads on, and answers no question for an acknowledgement any more."""
         self._silent = True
 
+    def forget_answers(self, count: int) -> None:
+        """Loses the next acknowledgements, as a publisher may."""
+        self._forgetful = count
+
     def wait_records(self, count: int, timeout: float = 20.0) -> list[Arrived]:
         """Every record, once at least ``count`` have come."""
 
@@ -160,6 +165,14 @@ class Peer:
 
         eventually(enough, timeout, what=f"{count} records")
         return self.arrivals.records
+
+    def wait_mark(self, request: int) -> Mark:
+        """The first MARK that answers a request, once it has come."""
+
+        def answers() -> list[Mark]:
+            return [mark for _, mark in list(self.arrivals.marks) if mark.request == request]
+
+        return eventually(answers, what=f"the answer to request {request}")[0]
 
     def _run(self) -> None:
         control = control_endpoint(records=self.endpoint)
@@ -186,7 +199,9 @@ class Peer:
                     self._say = None
                 if pull in ready:
                     answer = self._take(pull.recv())
-                    if answer and not self._silent:
+                    if answer and self._forgetful:
+                        self._forgetful -= 1
+                    elif answer and not self._silent:
                         publisher.send(answer)
         except Exception as error:
             self._failure = error

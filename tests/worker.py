@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -17,11 +20,11 @@ from tests.eventually import eventually
 #: Seconds that a worker may take to come to its end, unless a test says less.
 PATIENCE = 60.0
 
-_PRELUDE = """
+_PRELUDE = r"""
 import json, logging, os, signal, sys, threading, time
 import logbus
 def say(**values):
-    print(json.dumps(values), flush=True)
+    os.write(1, json.dumps(values).encode() + b"\n")  # in one piece: several processes may speak
 log = logging.getLogger("shop.till")
 """
 
@@ -38,6 +41,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     @property
@@ -71,9 +75,10 @@ class Worker:
         return said
 
     def end(self) -> None:
-        """Ends the process if it still runs."""
-        if self.process.returncode is None:
-            self.process.kill()
+        """Ends the process, and those that it has forked, if any of them still runs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        if self.process.stdout is not None and not self.process.stdout.closed:
             self.stdout, self.stderr = self.process.communicate()
 
 

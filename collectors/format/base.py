@@ -20,6 +20,8 @@ EMPTY_MESSAGE: Final = "(empty)"
 #: Microseconds since the epoch of the first and the last time that a timestamp can show: years 1 to 9999.
 FIRST_US: Final = -62_135_596_800_000_000
 LAST_US: Final = 253_402_300_799_999_999
+#: Microseconds since the epoch that are later than all that the wire can hold: the second of no record.
+AFTER_ALL_US: Final = 1 << 64
 
 #: A character that is never written raw: controls (Cc), format characters (Cf: bidirectional marks, overrides and
 #: isolates, zero-width and invisible ones), line and paragraph separators, lone surrogates.
@@ -51,18 +53,25 @@ def lines(data: bytes) -> list[bytes]:
 def timestamps(records: list[Record]) -> list[str]:
     """RFC 3339 in UTC with microseconds, for each record; a time beyond the calendar becomes its first or last."""
     shown: list[str] = []
-    second = LAST_US  # microseconds: where the second begins that ``text`` shows
-    text = ""
+    second, text = AFTER_ALL_US, ""
     for record in records:
         micros = record.time_us - second
         if not 0 <= micros < 1_000_000:
-            time = min(max(record.time_us, FIRST_US), LAST_US)
-            micros = time % 1_000_000
-            second = time - micros
-            text = (_EPOCH + timedelta(microseconds=second)).isoformat()[:19]
+            second, micros, text = split_time(record.time_us)
         # Twice as fast as {micros:06d}: the seventh digit brings the zeros.
         shown.append(f"{text}.{str(micros + 1_000_000)[1:]}Z")
     return shown
+
+
+def split_time(time_us: int) -> tuple[int, int, str]:
+    """Where the second of a time begins, the microseconds since, and that second in RFC 3339 without a zone.
+
+    A time beyond the calendar becomes its first or last. Times of a batch share their seconds: ask once for each.
+    """
+    time = min(max(time_us, FIRST_US), LAST_US)
+    micros = time % 1_000_000
+    second = time - micros
+    return second, micros, (_EPOCH + timedelta(microseconds=second)).isoformat()[:19]
 
 
 def level_name(site: Site) -> str:

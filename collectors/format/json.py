@@ -1,13 +1,14 @@
 r"""A record as one line of JSON: what ``logbus record-schema`` describes.
 
-Most of a line is the same for all records of a call site: twelve of its fields. They are encoded once per batch and
-call site, and spliced between what differs. A line is made of
+Most of a line is the same for all records of a call site: twelve of its fields, and nearly all of a thirteenth, the
+time. They are encoded once per batch and call site, and spliced between what differs. A line is made of
 
-    {"timestamp":"…" | ,"level":…,"message": | "…" | ,"logger":…,"app_name":… | ,"request_id":…,"extra":{…}}
+    {"timestamp":"…","level":…,"message": | "…" | ,"logger":…,"app_name":… | ,"request_id":…,"extra":{…}}
 
-where the third and the last part are written by msgspec straight into the batch's buffer: no object is made per
-line, and nothing is copied. The last part is the object of the remaining fields with its brace turned into a comma;
-for the usual extra fields, which all stand at the top of a line, that object is the record's own dict.
+where the first is a template with a place for the microseconds, and the second and the last are written by msgspec
+straight into the batch's buffer: no object is made per line, and nothing is copied. The last part is the object of
+the remaining fields with its brace turned into a comma; for the usual extra fields, which all stand at the top of a
+line, that object is the record's own dict.
 
 msgspec escapes what JSON demands. DEL, C1 and format characters are escaped afterwards, in the lines that are not
 plain ASCII only.
@@ -20,7 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from logbus.collectors.decode import Batch, Raised, Record, Site, Source
-from logbus.collectors.format.base import EMPTY_MESSAGE, PROMOTED, UNSAFE, level_name, lines, timestamps
+from logbus.collectors.format.base import AFTER_ALL_US, EMPTY_MESSAGE, PROMOTED, UNSAFE, level_name, lines, split_time
 from logbus.levels import STANDARD_LEVELS
 
 _PROMOTED: Final = frozenset(PROMOTED)
@@ -36,28 +37,48 @@ class JsonFormat:
     def encode(self, batch: Batch) -> bytes:
         """The lines of the batch: one JSON object for each record, in UTF-8, each with its newline."""
         write = _encoder.encode_into
+        usual = _PROMOTED.issuperset(set[str]().union(*[record.extra for record in batch.records if record.extra]))
         leads = [_lead(site) for site in batch.sites]
-        tails: dict[tuple[int, int], bytes] = {}
         threads = [_encoder.encode(thread) for thread in batch.threads]
+        # By site: the openings of the second at hand, and the tails of the thread at hand.
+        openings: dict[int, bytes] = {}
+        tails: dict[int, bytes] = {}
+        tails_of: dict[int, dict[int, bytes]] = {}
+        second, text, thread = AFTER_ALL_US, "", -1
         out = bytearray()
-        for record, timestamp in zip(batch.records, timestamps(batch.records), strict=True):
-            out += f'{{"timestamp":"{timestamp}{leads[record.site]}'.encode()
+        for record in batch.records:
+            site, extra = record.site, record.extra
+            micros = record.time_us - second
+            if not 0 <= micros < 1_000_000:
+                second, micros, text = split_time(record.time_us)
+                openings = {}
+            opening = openings.get(site)
+            if opening is None:
+                opening = openings[site] = f'\n{{"timestamp":"{text}.%06dZ"'.encode() + leads[site]
+            out += opening % micros
             write(record.message or EMPTY_MESSAGE, out, -1)
-            tail = tails.get((record.site, record.thread))
+            if record.thread != thread:
+                thread = record.thread
+                tails = tails_of.setdefault(thread, {})
+            tail = tails.get(site)
             if tail is None:
-                tail = _tail(batch.source, batch.sites[record.site], threads[record.thread])
-                tails[record.site, record.thread] = tail
+                tail = tails[site] = _tail(batch.source, batch.sites[site], threads[thread])
             out += tail
-            extra = record.extra
-            if record.nested is not None or record.exception is not None or (extra and not _PROMOTED.issuperset(extra)):
+            if (
+                record.nested is not None
+                or record.exception is not None
+                or (not usual and extra and not _PROMOTED.issuperset(extra))
+            ):
                 extra = _fields(record)
             if extra:
                 at = len(out)
                 write(extra, out, -1)
                 out[at] = _COMMA
-                out += b"\n"
             else:
-                out += b"}\n"
+                out += b"}"
+        if out:
+            out += b"\n"
+            del out[0]  # each line began with the newline of the one before
         data = bytes(out)
         if data.isascii() and b"\x7f" not in data:
             return data
@@ -76,12 +97,12 @@ def exception_fields(raised: Raised) -> dict[str, Any]:
     return fields
 
 
-def _lead(site: Site) -> str:
-    """From the end of the timestamp up to the message."""
+def _lead(site: Site) -> bytes:
+    """From the end of the timestamp up to the message, as a part of a ``%`` template."""
     fields: dict[str, Any] = {"level": level_name(site)}
     if STANDARD_LEVELS.get(site.level_name) != site.level_no:
         fields["level_no"] = site.level_no
-    return f'",{_encoder.encode(fields).decode()[1:-1]},"message":'
+    return b"," + _encoder.encode(fields)[1:-1].replace(b"%", b"%%") + b',"message":'
 
 
 def _tail(source: Source, site: Site, thread: bytes) -> bytes:

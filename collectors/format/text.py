@@ -1,11 +1,12 @@
 r"""A record as one line for eyes, with every field that the JSON line has.
 
-    2026-11-22T12:00:00.000000Z INFO     rotator proxywhirl.rotator: selected proxy strategy=round_robin worker=w1 …
+    2026-11-22T12:00:00.000000Z INFO     w1 rotator proxywhirl.rotator: selected proxy strategy=round_robin process_id=…
 
-After the message come the record's own fields, then its exception as dotted keys, then who wrote it and where. A
-value with a space, a quote, ``=`` or ``\`` stands in quotes; nested values are JSON. Unsafe characters, newlines
-among them, are written as ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``. The message itself is not quoted: text is for
-people; whatever reads lines by program reads JSON.
+Worker, component and logger stand before the message, since a terminal cuts or wraps what is long. After it come the
+record's own fields, then its exception as dotted keys, then the process and the place. A value with a space, a quote,
+``=`` or ``\`` stands in quotes; nested values are JSON. Unsafe characters, newlines among them, are written as
+``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``. The message itself is not quoted: text is for people; whatever reads lines by
+program reads JSON.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ class TextFormat:
     def encode(self, batch: Batch) -> bytes:
         """The lines of the batch: one for each record, in UTF-8, each with its newline."""
         source = batch.source
-        writer = _pairs(("worker", source.worker), ("process_id", source.pid))
+        process = _pairs(("process_id", source.pid))
         machine = _pairs(("host", source.host), ("app_name", source.app_name))
-        heads = [self._head(site) for site in batch.sites]
+        worker = _quoted(source.worker)
+        heads = [self._head(site, worker) for site in batch.sites]
         places = [_place(site) for site in batch.sites]
         threads = [_pairs(("thread_name", thread)) for thread in batch.threads]
         dim, reset = (_DIM, _RESET) if self._colour else ("", "")
@@ -61,15 +63,15 @@ class TextFormat:
                     for key, value in _own(record)
                 ]
             )
-            where = f"{writer} {threads[record.thread]} {places[record.site]} {machine}"
+            where = f"{process} {threads[record.thread]} {places[record.site]} {machine}"
             out.append(f"{timestamp} {heads[record.site]} {message}{own} {dim}{where}{reset}\n")
         return "".join(out).encode()
 
-    def _head(self, site: Site) -> str:
+    def _head(self, site: Site, worker: str) -> str:
         level = f"{_safe(level_name(site)):{_LEVEL_WIDTH}}"
         if self._colour:
             level = f"\x1b[{_COLOURS[bucket_of(site.level_no)]}m{level}{_RESET}"
-        return f"{level} {_safe(site.component)} {_safe(site.logger)}:"
+        return f"{level} {worker} {_safe(site.component)} {_safe(site.logger)}:"
 
 
 def _place(site: Site) -> str:

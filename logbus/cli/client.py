@@ -18,7 +18,7 @@ from typing import Any, Final
 import zmq
 
 from logbus.bus import Endpoint, client_socket
-from logbus.control import pack_message, unpack_message
+from logbus.control import pack_message, unpack_answer
 from logbus.errors import ControlError, NoCollectorError, WireError
 
 #: Seconds for the plain connect, which the kernel answers without the collector's help.
@@ -39,7 +39,7 @@ def request(command: dict[str, Any], *, control: Endpoint, timeout: float) -> di
         dealer.send(pack_message(command))
         if not dealer.poll(max(0, int((deadline - time.monotonic()) * 1000))):
             raise NoCollectorError(control.url, timeout)
-        answer = unpack_message(dealer.recv(zmq.NOBLOCK))
+        answer = unpack_answer(dealer.recv(zmq.NOBLOCK))
     except WireError as error:
         raise ControlError(f"{control.url}: answer to {command.get('command')!r}: {error}") from error
     finally:

@@ -88,9 +88,10 @@ def emit(
     dropped = sum(stats.dropped.values())
     if not handed_over or dropped:
         reasons = ", ".join(f"{reason} {count}" for reason, count in stats.dropped.items() if count)
+        # All sent and none dropped: they are in a socket, and nobody has said that a collector has read them.
         complain(
             f"{stats.sent} of {stats.emitted} records handed to a collector at {where.records.url} within {timeout:g} s"
-            + (f"; dropped: {reasons}" if reasons else "")
+            + (f"; dropped: {reasons}" if reasons else f"; not confirmed by one at {where.control.url}")
         )
         ctx.exit(1)
 

@@ -76,5 +76,5 @@ def test_text_lines_hold_every_batch(payload: list[Any]) -> None:
     """Any batch gives one line for each record, with every key of the JSON line's own fields in it."""
     batch = batch_of(payload)
     for text, record in zip(check_lines(TextFormat().encode(batch), len(batch.records)), batch.records, strict=True):
-        assert text.count("=") >= len(record.extra or {}) + len(record.nested or {}) + 8
+        assert text.count("=") >= len(record.extra or {}) + len(record.nested or {}) + 7
     assert len(lines(TextFormat(colour=True).encode(batch))) == len(batch.records)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -109,6 +110,19 @@ def test_the_quick_look_at_the_batch_changes_no_result(
     Redactor().redact(quick)
     _slow_redact(slow)
     assert quick == slow
+
+
+@given(st.lists(st.lists(RECORDS, max_size=3), min_size=2, max_size=4), st.randoms(use_true_random=False))
+def test_what_a_redactor_remembers_changes_no_result(batches: list[list[Any]], order: random.Random) -> None:
+    """Batch after batch with the same texts, in any place, a redactor does what one without a memory does."""
+    redactor = Redactor()
+    for records in [*batches, *order.sample(batches, len(batches))]:
+        texts = [record[3] for record in records]
+        payload = payload_of(*records, *[[0, 0, 0, "m", {"detail": text}, {text: [text]}, None] for text in texts])
+        quick, slow = batch_of(copy.deepcopy(payload)), batch_of(payload)
+        redactor.redact(quick)
+        _slow_redact(slow)
+        assert quick == slow
 
 
 @given(SUSPICIOUS)

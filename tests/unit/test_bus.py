@@ -260,3 +260,20 @@ def test_records_travel_over_loopback(host: str) -> None:
         push.send(b"frame")
         assert pull.poll(10_000)
         assert pull.recv() == b"frame"
+
+
+def test_who_listens_can_be_asked(tmp_path: Path) -> None:
+    """The kernel tells at once; the file that a killed collector left behind is nobody, and so is a file."""
+    at = Endpoint.parse(f"ipc://{tmp_path}/s")
+    assert not bus.is_bound(at)
+    with network.socket(network.AF_UNIX) as listening:
+        listening.bind(str(at.path))
+        listening.listen(0)
+        assert [bus.is_bound(at) for _ in range(3)] == [True] * 3  # with a full backlog, too
+    assert not bus.is_bound(at)
+    with network.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        tcp = Endpoint.parse(f"tcp://127.0.0.1:{listening.getsockname()[1]}")
+        assert not bus.is_bound(tcp)
+        listening.listen()
+        assert bus.is_bound(tcp)

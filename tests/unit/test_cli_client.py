@@ -56,6 +56,13 @@ def test_an_answer_that_is_none_is_an_error_of_the_collector(control: Endpoint, 
         client.request({"command": "status"}, control=control, timeout=LONG)
 
 
+def test_an_answer_may_be_long(control: Endpoint) -> None:
+    """The status of thousands of workers is read whole: only commands are held to the limit of a command."""
+    rows = [{"worker": "w" * 100}] * 20_000
+    with FakeCollector(control, lambda _: {"ok": True, "rows": rows}):
+        assert client.request({"command": "status"}, control=control, timeout=LONG)["rows"] == rows
+
+
 def test_silence_ends_at_the_deadline(control: Endpoint) -> None:
     """A collector that listens and does not answer is given up after the timeout."""
     with FakeCollector(control, lambda _: None) as fake, pytest.raises(NoCollectorError, match=r"within 0\.2 s"):

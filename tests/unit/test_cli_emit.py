@@ -142,6 +142,14 @@ def test_without_a_collector_no_more_is_read(producer: Producer, monkeypatch: py
     assert result.stderr.endswith("within 0.5 s; dropped: shutdown 2\n")
 
 
+def test_records_that_nobody_confirms_are_a_failure(producer: Producer) -> None:
+    """When all was sent and nothing dropped, the error says whose confirmation is missing."""
+    producer.drained = False
+    result = emit("x", "--timeout", "0.5", "--control", "ipc:///c/control")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("within 0.5 s; not confirmed by one at ipc:///c/control\n")
+
+
 def test_no_line_is_nothing_to_wait_for(producer: Producer) -> None:
     """Empty input ends with 0 at once, collector or not."""
     producer.drained = False

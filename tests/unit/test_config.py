@@ -241,6 +241,7 @@ def test_what_a_later_version_builds_is_not_available_yet(write: Write, text: st
         ("[[sinks]]\ntype = 'console'\ncomponents = ['a..b']", "sinks[0].components[0]: expected a component or"),
         ("[redaction]\nfields = 'pin'", "redaction.fields: expected a list of names of keys"),
         ("[redaction]\nfields = ['pin', ' ']", "redaction.fields[1]: expected the name of a key"),
+        ("[redaction]\nfields = ['-_-']", "redaction.fields[0]: expected the name of a key, with a letter or digit"),
         ("[bus]\nendpoint = 'http://x'", "bus.endpoint: expected ipc://PATH or tcp://127.0.0.1:PORT, found"),
         ("[bus]\ncontrol = 'tcp://10.0.0.1:5'", "bus.control: tcp beyond loopback needs CURVE keys, which are not"),
         ("[bus]\nendpoint = 1.5", "bus.endpoint: expected a URL, ipc://PATH or tcp://127.0.0.1:PORT, found 1.5"),

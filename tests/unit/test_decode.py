@@ -6,7 +6,18 @@ import msgpack
 import pytest
 
 from logbus import wire
-from logbus.collectors.decode import MAX_DEPTH, MAX_NODES, Batch, Raised, Record, Site, Source, build, decode
+from logbus.collectors.decode import (
+    MAX_DEPTH,
+    MAX_NODES,
+    MAX_REPEATED_CHARS,
+    Batch,
+    Raised,
+    Record,
+    Site,
+    Source,
+    build,
+    decode,
+)
 from logbus.errors import WireError
 from tests.property.batches import PRODUCER, batch_of, header, payload_of
 
@@ -215,3 +226,17 @@ def test_a_batch_built_in_process_has_the_same_limits(record: Record, reason: st
     with pytest.raises(WireError) as caught:
         _made(record)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("place", ["worker", "logger", "thread"])
+def test_names_are_not_repeated_without_limit(place: str) -> None:
+    """A long name before many small records is refused: each line repeats it, and 200 kB would become gigabytes."""
+    records = 4000
+    long = "x" * (MAX_REPEATED_CHARS // records + 1)
+    payload = payload_of(*[[1, 0, 0, "hi"] for _ in range(records)])
+    payload[0][2], payload[1][0][0], payload[2][0] = (
+        long if name == place else "short" for name in ("worker", "logger", "thread")
+    )
+    assert _refused(payload, count=records) == "limits"
+    payload[3] = payload[3][:10]
+    assert len(batch_of(payload).records) == 10

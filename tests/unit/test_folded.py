@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,7 @@ def sums(directory: Path) -> folded.Folded:
 
 def fold(directory: Path) -> None:
     """A fold under the lock."""
-    with folded.locked(directory, wait=True) as mine:
+    with folded.locked(directory) as mine:
         assert mine
         folded.fold(directory)
 
@@ -129,7 +128,7 @@ def test_a_collector_takes_the_sums_over_once(tmp_path: Path, monkeypatch: pytes
     fold(tmp_path)
     monkeypatch.undo()
     first = sums(tmp_path)
-    with folded.locked(tmp_path, wait=True):
+    with folded.locked(tmp_path):
         folded.take_over(tmp_path, first)
     assert folded.read_folded(tmp_path) is None
     assert pages(tmp_path) == 0
@@ -139,23 +138,11 @@ def test_a_collector_takes_the_sums_over_once(tmp_path: Path, monkeypatch: pytes
     assert sums(tmp_path).identity != first.identity
 
 
-def test_who_folds_waits_for_nobody(tmp_path: Path) -> None:
-    """A worker that starts while another folds goes on at once; a collector waits for its turn."""
-    order: list[str] = []
-
-    def take_turn() -> None:
-        with folded.locked(tmp_path, wait=True) as mine:
-            order.append(f"second {mine}")
-
-    with folded.locked(tmp_path, wait=True):
-        with folded.locked(tmp_path, wait=False) as mine:
-            assert not mine
-        collector = threading.Thread(target=take_turn)
-        collector.start()
-        order.append("first")
-    collector.join()
-    assert order == ["first", "second True"]
-    with folded.locked(tmp_path, wait=False) as mine:
+def test_nobody_waits_for_who_folds(tmp_path: Path) -> None:
+    """A worker or a collector that finds another folding goes on at once; the lock comes free when he has done."""
+    with folded.locked(tmp_path) as first, folded.locked(tmp_path) as second:
+        assert (first, second) == (True, False)
+    with folded.locked(tmp_path) as mine:
         assert mine
 
 
@@ -193,7 +180,7 @@ def test_sums_that_can_not_be_read_are_an_error(tmp_path: Path, data: bytes) -> 
 
 def test_the_lock_is_given_back(tmp_path: Path) -> None:
     """An error inside the block does not keep the lock."""
-    with pytest.raises(ValueError, match="x"), folded.locked(tmp_path, wait=True):
+    with pytest.raises(ValueError, match="x"), folded.locked(tmp_path):
         raise ValueError("x")
-    with folded.locked(tmp_path, wait=False) as mine:
+    with folded.locked(tmp_path) as mine:
         assert mine

@@ -28,6 +28,7 @@ def test_times_beyond_the_calendar_become_its_ends() -> None:
     """A time before year 1 or after 9999 is shown as the first or last that there is."""
     first, last = "0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"
     assert _shown(FIRST_US, FIRST_US - 1, -(2**63), LAST_US, LAST_US + 1, 2**63 - 1) == [first] * 3 + [last] * 3
+    assert [_shown(time) for time in (LAST_US, LAST_US + 1, 2**63 - 1, -(2**63))] == [[last], [last], [last], [first]]
     assert _shown(-1, 0) == ["1969-12-31T23:59:59.999999Z", "1970-01-01T00:00:00.000000Z"]
 
 

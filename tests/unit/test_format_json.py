@@ -98,6 +98,26 @@ def test_a_message_is_never_empty() -> None:
     assert _line("")["message"] == "(empty)"
 
 
+def test_a_name_with_a_percent_sign_is_no_template() -> None:
+    """Names of levels, and what stands beside them in a line, come out as they are."""
+    assert json.loads(_encoded(_record("100%"), level=(25, "50%d %% %b"))[0])["level"] == "50%d %% %b"
+
+
+def test_records_of_many_seconds_threads_and_sites_mix() -> None:
+    """Each line has the time, the level and the thread of its own record, in whatever order they come."""
+    payload = payload_of(*[[at, at % 2, at % 3, "m", None, None, None] for at in (0, 999_999, 5, 1_000_000, 2**63 - 1)])
+    payload[1].append(["app.web", 30, "WARNING", "web", "get", 8, "web"])
+    payload[2] = ["a", "b", "c"]
+    shown = [json.loads(line) for line in lines(JsonFormat().encode(batch_of(payload)))]
+    assert [(line["timestamp"], line["level"], line["logger"], line["thread_name"]) for line in shown] == [
+        ("1970-01-01T00:00:00.000000Z", "INFO", "app.db", "a"),
+        ("1970-01-01T00:00:00.999999Z", "WARNING", "app.web", "a"),
+        ("1970-01-01T00:00:00.000005Z", "WARNING", "app.web", "c"),
+        ("1970-01-01T00:00:01.000000Z", "INFO", "app.db", "b"),
+        ("9999-12-31T23:59:59.999999Z", "WARNING", "app.web", "b"),
+    ]
+
+
 def test_what_would_deceive_the_eye_is_escaped() -> None:
     r"""Control characters, separators and overrides are \u escapes, and come back as they were."""
     text = 'a\n\r\0\x1b[31m\x7f\x85\u2028\u202e\u200b\ufeff\U000e0001 é 日 🎉 " \\'

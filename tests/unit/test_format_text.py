@@ -7,7 +7,7 @@ import pytest
 from logbus.collectors.format import TextFormat
 from tests.property.batches import batch_of, payload_of
 
-END = "worker=worker-1 process_id=42 thread_name=MainThread module=db function=query line=7"
+END = "process_id=42 thread_name=MainThread module=db function=query line=7"
 MACHINE = "host=host app_name=app"
 
 
@@ -18,13 +18,15 @@ def _encoded(message: str = "m", extra: Any = None, nested: Any = None, exceptio
 
 def _own(*given: Any, **named: Any) -> str:
     """What stands between the message and who wrote it."""
-    return _encoded(*given, **named).partition(": m ")[2].partition(" worker=")[0]
+    return _encoded(*given, **named).partition(": m ")[2].partition(" process_id=")[0]
 
 
 def test_a_line_in_full() -> None:
-    """A line has time, level, component, logger, message, its own fields, and who wrote it."""
+    """A line has time, level, worker, component, logger, message, its own fields, its process and its place."""
     line = _encoded("hello world", {"n": 1, "request_id": "r"})
-    assert line == (f"2023-11-14T22:13:20.123456Z INFO     app app.db: hello world request_id=r n=1 {END} {MACHINE}\n")
+    assert line == (
+        f"2023-11-14T22:13:20.123456Z INFO     worker-1 app app.db: hello world request_id=r n=1 {END} {MACHINE}\n"
+    )
 
 
 def test_a_record_without_fields() -> None:
@@ -89,8 +91,16 @@ def test_custom_levels_say_their_number() -> None:
     payload = payload_of([0, 0, 0, "m", None, None, None])
     payload[1][0][1:3] = [25, "SUCCESS"]
     line = TextFormat().encode(batch_of(payload)).decode()
-    assert " SUCCESS  app " in line
+    assert " SUCCESS  worker-1 app " in line
     assert " line=7 level_no=25 " in line
+
+
+def test_a_worker_cannot_pretend_to_be_more_than_a_name() -> None:
+    """A worker's name stands before the component, in quotes where it would look like several columns."""
+    payload = payload_of([0, 0, 0, "m", {"worker": "other"}, None, None])
+    payload[0][2] = "w 1\n"
+    line = TextFormat().encode(batch_of(payload)).decode()
+    assert line.startswith('1970-01-01T00:00:00.000000Z INFO     "w 1\\x0a" app app.db: m worker=other process_id=')
 
 
 @pytest.mark.parametrize(("level", "colour"), [(5, "2"), (10, "2"), (20, "32"), (30, "33"), (40, "31"), (99, "1;31")])

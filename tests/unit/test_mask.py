@@ -34,6 +34,9 @@ def _masked(text: str) -> str:
         ("bad proxy u:p@proxy.example.com:8080 skipped", "bad proxy u:***@proxy.example.com:8080 skipped"),
         ("HTTP://U:P@H", "HTTP://U:***@H"),
         ("http://ü:ß@h", "http://ü:***@h"),
+        ("//u:p@h/x and http:/v:q@h/x", "//u:***@h/x and http:/v:***@h/x"),
+        ("SplitResult(netloc='u:p@h', path='')", "SplitResult(netloc='u:***@h', path='')"),
+        ("SplitResultBytes(netloc=b'u:p@h')", "SplitResultBytes(netloc=b'u:***@h')"),
     ],
 )
 def test_credentials_of_urls_are_masked(text: str, expected: str) -> None:
@@ -51,6 +54,9 @@ def test_credentials_of_urls_are_masked(text: str, expected: str) -> None:
         "http://@host/",
         '{"url":"http://h","mail":"a@b.c"}',
         "12:30 a@b",
+        "x // why: bob@h",
+        "a//b:c@d",
+        "copy host:/srv/bob@h",
     ],
 )
 def test_other_texts_with_an_at_sign_stay(text: str) -> None:
@@ -104,6 +110,8 @@ def test_authorization_and_cookies_are_masked(text: str, expected: str) -> None:
         ("dbPassword=a PGPASSWORD=b db.password=c", "dbPassword=*** PGPASSWORD=*** db.password=***"),
         ('  password = "hunter2"  # line of a traceback', '  password = "***"  # line of a traceback'),
         ("tokens=abc", "tokens=***"),
+        ("Proxy(password=Secret('hunter2'), n=1)", "Proxy(password=***, n=1)"),
+        ("{'password':\n   'hunter2',\n 'n': 1}", "{'password':\n   '***',\n 'n': 1}"),
         ("ключpassword=abc", "ключpassword=***"),
     ],
 )

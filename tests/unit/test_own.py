@@ -13,7 +13,7 @@ import pytest
 from logbus.collectors.decode import Batch, Drop
 from logbus.collectors.ledger import Ledger
 from logbus.collectors.own import OwnRecords
-from logbus.collectors.roll import OWN, Loss
+from logbus.collectors.roll import NAME_CHARS, OWN, Loss
 
 
 @pytest.fixture
@@ -63,6 +63,15 @@ def test_drops_are_told_as_a_gap(ledger: Ledger) -> None:
         "first_us": 1_700_000_001_000_000,
         "last_us": 1_700_000_003_000_000,
     }
+
+
+def test_a_worker_s_long_name_is_cut(ledger: Ledger) -> None:
+    """A gap record names its worker in as many characters as the row does, whatever a frame says."""
+    own = OwnRecords(ledger, host="h")
+    own.tell_drops("w" * 200_000, [Drop(0, 1, 37, 1, 1)] * 2)
+    for message, fields in told(own, ledger):
+        assert len(message) < NAME_CHARS + 100
+        assert fields is not None and fields["dropped_worker"] == "w" * NAME_CHARS
 
 
 @pytest.mark.parametrize("time_us", [-(2**63), 2**63 - 1, -(10**17), 10**18])

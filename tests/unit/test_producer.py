@@ -7,13 +7,16 @@ import logging
 import os
 import random
 import signal
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from logbus import bus, folded
 from logbus.counters import page_is_alive, read_page
 from logbus.producers import pack, producer as module, sender
 from logbus.producers.producer import Producer, Stats, all_producers, drain_all, producer_for
@@ -180,7 +183,7 @@ def test_a_full_buffer_drops_by_its_policy_and_says_so(peer: Peer) -> None:
     assert check_law(producer) == Stats(300, 0, {"high_water_mark": 200}, 100, producer.stats().bytes)
     peer.say("serving")
     assert [record.message for record in peer.wait_records(100)] == [str(number) for number in range(200, 300)]
-    assert eventually(lambda: peer.arrivals.reported()) == {(0, 1): 200}
+    assert eventually(peer.arrivals.reported) == {(0, 1): 200}
     [drop] = [drop for batch in peer.arrivals.frames for drop in batch.drops]
     assert (drop.first_us, drop.last_us) == (1_000_000, 200_000_000)
     assert producer.shutdown() == Stats(300, 100, {"high_water_mark": 200})
@@ -231,8 +234,7 @@ def test_a_mark_is_sent_on_request_and_when_a_collector_appears(peer: Peer) -> N
     producer = make()
     emit(producer)
     assert producer.flush(5)
-    said = peer.say(ask=True)
-    mark = eventually(lambda: [mark for _, mark in peer.arrivals.marks if mark.request == said.request])[0]
+    mark = peer.wait_mark(peer.say(ask=True).request)
     assert (mark.emitted, mark.sent, mark.buffered, mark.source.worker) == (1, 1, 0, "w")
 
 
@@ -249,8 +251,8 @@ def test_marks_under_load_always_balance(peer: Peer) -> None:
     for thread in threads:
         thread.start()
     for _ in range(20):
-        said = peer.say(ask=True)
-        eventually(lambda said=said: any(mark.request == said.request for _, mark in list(peer.arrivals.marks)))
+        request = peer.say(ask=True).request
+        peer.wait_mark(request)
     stopped.set()
     for thread in threads:
         thread.join()
@@ -277,7 +279,8 @@ def test_a_shutdown_under_load_keeps_the_law(peer: Peer) -> None:
     for thread in threads:
         thread.join()
     # The thread may have been denied its turns until now; it closes the book all the same.
-    stats = eventually(lambda: producer.stats().queued == 0 and check_law(producer))
+    eventually(lambda: producer.stats().queued == 0, 30)
+    stats = check_law(producer)
     page = read_page(page_of(producer)).totals
     assert page.emitted == page.sent + sum(page.dropped) == stats.emitted
     # What is in the socket when the time is over may be lost on the way, and shows as sent and never collected.
@@ -303,7 +306,7 @@ def test_records_that_can_not_be_encoded_are_counted(peer: Peer, monkeypatch: py
 def test_without_descriptors_records_wait(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the system refuses a socket the thread does not die: it tries again, and everything arrives."""
     attempts = itertools.count()
-    real = sender.push_socket
+    real = bus.push_socket
 
     def refuse(context: Any) -> Any:
         if next(attempts) < 2:
@@ -347,7 +350,7 @@ def test_whatever_lies_in_the_page_directory_a_record_is_taken(
     peer: Peer, directories: Path, obstacle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Junk beside the pages costs exactness at most; no log call fails for it."""
-    monkeypatch.setattr(module.folded, "FOLD_FROM", 1)
+    monkeypatch.setattr(folded, "FOLD_FROM", 1)
     pages = directories / "runtime" / "default" / "records.pages"
     if obstacle == "file":
         pages.write_text("in the way")
@@ -467,3 +470,42 @@ def test_a_level_beyond_all_names_is_carried(peer: Peer) -> None:
     assert producer.flush(5)
     assert [record.level_no for record in peer.arrivals.records] == [*levels[:-1], 2**31 - 1]
     assert producer.shutdown().sent == len(levels)
+
+
+def test_a_collector_that_is_slow_to_welcome_is_waited_for(directories: Path) -> None:
+    """Records of a short life are worth the whole shutdown timeout where a collector listens, and little where not."""
+    producer = make()
+    emit(producer)
+    assert producer._life is not None
+    assert producer._life.sender is not None
+    patience = producer._life.sender.patience
+    assert patience(5.0) == sender.WELCOME_S
+    path = producer.settings.control.publisher.path
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(str(path))
+        busy.listen(0)
+        assert patience(5.0) == 5.0
+    assert patience(5.0) == sender.WELCOME_S  # the file of one that was killed
+    assert patience(0.01) == 0.01
+    began = time.monotonic()
+    assert not producer.flush_soon()
+    assert time.monotonic() - began < producer.settings.shutdown_timeout / 2
+
+
+def test_a_signal_may_end_the_process_while_the_thread_is_started(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that drains between the making of the thread and its start does not raise, and nothing is lost."""
+    producer = make()
+    emit(producer, "before")
+    producer.before_fork()
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        monkeypatch.undo()
+        producer.shutdown(5.0)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    producer.after_fork_in_parent()
+    assert [record.message for record in peer.wait_records(1)] == ["before"]
+    eventually(lambda: peer.arrivals.byes)
+    assert check_law(producer).emitted == 1

@@ -10,6 +10,7 @@ import pytest
 import zmq
 
 from logbus.bus import Endpoint, subscriber_socket
+from logbus.collectors import publisher as publisher_module
 from logbus.collectors.publisher import Publisher
 from logbus.collectors.zap import Doorkeeper
 from logbus.control import PRODUCER_TOPIC, State, unpack_acknowledgement
@@ -74,13 +75,20 @@ def test_whoever_connects_is_welcomed_with_the_newest_state(
     context: Context, endpoint: Endpoint, publisher: Publisher
 ) -> None:
     """A late subscriber knows at once what was said before it came."""
+    begun = publisher.state.request
     publisher.say(ask=True)
     publisher.say("draining")
     with subscriber_socket(context, producer(1)) as late:
         late.connect(endpoint.url)
         state = heard(publisher, late)
     assert state == publisher.state
-    assert (state.ledger, state.name, state.version, state.request, state.state) == ("L", "eu", 2, 1, "draining")
+    assert (state.ledger, state.name, state.version, state.request, state.state) == (
+        "L",
+        "eu",
+        2,
+        begun + 1,
+        "draining",
+    )
 
 
 def test_what_is_said_later_is_heard_as_a_newer_version(
@@ -96,7 +104,7 @@ def test_what_is_said_later_is_heard_as_a_newer_version(
         draining = heard(publisher, subscriber)
         publisher.repeat()
         assert heard(publisher, subscriber) == draining
-    assert [(state.version, state.request, state.state) for state in (first, asked, draining)] == [
+    assert [(state.version, state.request - first.request, state.state) for state in (first, asked, draining)] == [
         (0, 0, "serving"),
         (1, 1, "serving"),
         (2, 1, "draining"),
@@ -111,6 +119,29 @@ def test_two_lives_are_told_apart(context: Context) -> None:
         closing(Publisher(context, ledger="L", name="eu")) as two,
     ):
         assert one.state.life != two.state.life
+
+
+def test_an_old_answer_answers_no_new_question(context: Context) -> None:
+    """A later life asks with higher numbers than an earlier one, however often that one asked."""
+    with closing(Publisher(context, ledger="L", name="eu")) as one:
+        for _ in range(20):
+            one.say(ask=True)
+        with closing(Publisher(context, ledger="L", name="eu")) as two:
+            assert two.state.request > one.state.request
+
+
+def test_a_flood_of_subscriptions_has_an_end(
+    context: Context, endpoint: Endpoint, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn reads so many and no more; the loop gets to its records in between."""
+    monkeypatch.setattr(publisher_module, "TURN_SUBSCRIPTIONS", 8)
+    with context.socket(zmq.SUB) as flood:
+        for number in range(1, 101):
+            flood.set(zmq.SUBSCRIBE, PRODUCER_TOPIC + producer(number))
+        flood.connect(endpoint.url)
+        eventually(publisher.listen)
+        assert len(publisher.listeners) == 8
+        eventually(lambda: not publisher.listen() and len(publisher.listeners) == 100)
 
 
 def test_who_listens_is_known(context: Context, endpoint: Endpoint, publisher: Publisher) -> None:

@@ -160,6 +160,31 @@ def test_more_urls_than_are_remembered() -> None:
         assert [one.message for one in batch.records] == [f"http://u{n}:***@h" for n in range(start, start + 500)]
 
 
+def test_more_messages_than_are_remembered() -> None:
+    """Messages without a secret are remembered up to a bound; those with one are masked before, beyond and after it."""
+    redactor = Redactor()
+    for start in (*range(0, 6000, 500), 0):
+        texts = [f"took {n}" for n in range(start, start + 500)]
+        batch = batch_of(payload_of(*map(_record, [*texts, "token=abc", "x" * 600, "x" * 600 + " token=abc"])))
+        redactor.redact(batch)
+        assert [one.message for one in batch.records] == [*texts, "token=***", "x" * 600, "x" * 600 + " token=***"]
+
+
+def test_records_with_different_keys_are_masked_in_all_of_them() -> None:
+    """Whether records have the same keys or not, in the same order or not, each value is masked in its place."""
+    url, masked = "http://u:p@h", "http://u:***@h"
+    cases: tuple[list[dict[str, Any]], ...] = (
+        [{"a": url, "b": "x", "token": "t"}, {"token": "t", "b": url, "a": 1}],
+        [{"a": url}, {"b": url, "token": "t"}, {"c": 1}],
+    )
+    for extras in cases:
+        batch = _redacted(*[_record(extra=dict(extra)) for extra in extras])
+        assert [one.extra for one in batch.records] == [
+            {key: masked if value == url else "***" if key == "token" else value for key, value in extra.items()}
+            for extra in extras
+        ]
+
+
 def test_a_batch_built_by_hand_is_redacted() -> None:
     """Redaction looks at the texts themselves, so that it may run on anything, and twice."""
     batch = batch_of(payload_of(_record()))

@@ -11,9 +11,10 @@ import pytest
 
 from logbus import folded
 from logbus.collectors import roll as roll_module
-from logbus.collectors.ledger import WorkerRow
+from logbus.collectors.ledger import Ledger, WorkerRow
 from logbus.collectors.mark import MAX_COUNT
 from logbus.collectors.roll import LIVE_S, OWN, QUIET_S, Loss
+from logbus.collectors.rows import OLDER
 from logbus.counters import CHUNK_BYTES, DeadPage
 from logbus.errors import PageError
 from logbus.wire import COLLECTOR_LOST, HIGH_WATER_MARK, WORKER_LOST
@@ -50,7 +51,7 @@ def test_a_worker_that_said_bye_is_gone(rolled: Rolled) -> None:
     assert rolled.sweep(after=QUIET) == []
     row = rolled.row()
     assert (row.state, row.collected, row.emitted, row.dropped[HIGH_WATER_MARK], row.exact) == ("gone", 3, 5, 2, True)
-    assert list(rolled.pages.iterdir()) == []
+    assert list(rolled.pages.glob("*.page")) == []
     assert len(rolled.roll) == 0
     assert rolled.balanced()
 
@@ -114,7 +115,7 @@ def test_a_stranger_s_page_is_adopted(rolled: Rolled) -> None:
     rolled.sweep()
     assert rolled.sweep(after=QUIET) == [Loss("w1", "collector_lost", 4, 0), Loss("w1", "worker_lost", 4, 4)]
     assert rolled.row().state == "crashed"
-    assert list(rolled.pages.iterdir()) == []
+    assert list(rolled.pages.glob("*.page")) == []
     assert rolled.balanced()
 
 
@@ -124,7 +125,7 @@ def test_a_stranger_that_said_nothing_has_no_row(rolled: Rolled) -> None:
     rolled.sweep()
     rolled.sweep(after=QUIET)
     assert A not in rolled.ledger.workers
-    assert list(rolled.pages.iterdir()) == []
+    assert list(rolled.pages.glob("*.page")) == []
 
 
 def test_a_crash_between_the_row_and_the_page_counts_once(tmp_path: Path, clock: Clock) -> None:
@@ -179,7 +180,7 @@ def test_a_page_that_can_not_be_read_is_put_aside(rolled: Rolled, damage: str) -
     rolled.sweep(after=QUIET)
     row = rolled.row()
     assert (row.state, row.collected, row.unknown, row.exact) == ("crashed", 4, 3, False)
-    assert [left.suffix for left in rolled.pages.iterdir()] == [".unreadable"]
+    assert [left.suffix for left in rolled.pages.iterdir() if left.suffix != ".lock"] == [".unreadable"]
     assert rolled.balanced()
 
 
@@ -258,7 +259,7 @@ def test_folded_pages_are_taken_over_once(rolled: Rolled) -> None:
     """The sums of dead pages that never sent become one row, and the files go."""
     for number in range(3, 8):
         page(rolled, producer(number), emitted=10, sent=0, dropped=4).close()
-    with folded.locked(rolled.pages, wait=True):
+    with folded.locked(rolled.pages):
         folded.fold(rolled.pages)
     losses = rolled.sweep()
     assert losses == [Loss("(5 older)", "worker_lost", 30, 0)]
@@ -267,6 +268,34 @@ def test_folded_pages_are_taken_over_once(rolled: Rolled) -> None:
     assert (row.emitted, row.dropped[HIGH_WATER_MARK], row.lost[WORKER_LOST], row.state) == (50, 20, 30, "gone")
     assert not (rolled.pages / folded.FOLDED).exists()
     assert rolled.balanced()
+
+
+def test_pages_that_somebody_folds_just_now_are_left_to_him(rolled: Rolled) -> None:
+    """Nothing is counted twice and nobody waits: not for a worker that was stopped in the middle of a fold, either."""
+    page(rolled, A, emitted=10, sent=0).close()
+    known = page(rolled, B, emitted=5, sent=0)
+    known.say_welcomed()
+    known.close()
+    with folded.locked(rolled.pages):
+        rolled.sweep()
+        assert rolled.sweep(after=QUIET) == [Loss("w1", "worker_lost", 5, 0)]  # nobody folds who was welcomed
+        folded.fold(rolled.pages)
+        assert rolled.sweep(after=QUIET) == []
+    assert rolled.sweep() == [Loss("(1 older)", "worker_lost", 10, 0)]
+    assert rolled.ledger.total()["emitted"] == 15
+
+
+def test_a_fold_that_was_killed_is_not_counted_twice(rolled: Rolled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages that are in the sums already, and whose files are there still, go with the sums."""
+    page(rolled, A, emitted=10, sent=0).close()
+    rolled.sweep()
+    with monkeypatch.context() as killed, folded.locked(rolled.pages):
+        killed.setattr(folded, "_remove", lambda directory, members: None)
+        folded.fold(rolled.pages)
+    assert rolled.sweep(after=QUIET) == [Loss("(1 older)", "worker_lost", 10, 0)]
+    assert rolled.sweep(after=QUIET) == []
+    assert rolled.ledger.total()["emitted"] == 10
+    assert list(rolled.pages.glob("*.page")) == []
 
 
 def test_unreadable_sums_end_nothing(rolled: Rolled) -> None:
@@ -285,3 +314,21 @@ def test_the_collector_s_own_row_is_no_worker(tmp_path: Path, clock: Clock) -> N
         assert len(rolled.roll) == 0
         rolled.sweep(after=10 * LIVE_S)
         assert rolled.row(OWN).state == "live"
+
+
+def test_those_who_have_gone_are_folded_while_the_collector_runs(
+    rolled: Rolled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of workers is bounded without a restart; one whose last word is still to come is not folded."""
+    monkeypatch.setattr(Ledger.fold, "__defaults__", (4,))
+    for number in range(3, 13):
+        rolled.data(producer(number), 0, "a")
+        rolled.mark(producer(number), sent=1, bye=True)
+    rolled.sweep()
+    assert len(rolled.ledger.workers) == 10
+    rolled.sweep(after=QUIET)
+    assert len(rolled.ledger.workers) == 5
+    rolled.sweep(after=QUIET)
+    older = rolled.row(OLDER)
+    assert (older.emitted, older.collected, rolled.ledger.total()["emitted"]) == (6, 6, 10)
+    assert rolled.balanced()

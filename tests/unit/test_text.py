@@ -224,6 +224,15 @@ def test_a_cut_never_leaves_half_a_credential(limit: int) -> None:
     assert "secret" not in cut(bare, limit)
 
 
+@pytest.mark.parametrize("mark", ["://", r":\/\/", "%3A%2F%2F"])
+def test_a_cut_never_leaves_half_a_long_credential(mark: str) -> None:
+    """A password longer than a cut looks back goes with its URL, also from bytes; a URL that is whole stays."""
+    url = f"http{mark}user:secret" + "x" * 20_000
+    assert cut(url, 8192).startswith("http…[truncated ")
+    assert text_of(f"{url}@host".encode()).startswith("b'http…[of ")
+    assert cut(f"http{mark}host/" + "x" * 20_000, 8192).startswith(f"http{mark}host/xxx")
+
+
 def test_text_size_counts_wide_characters_in_full() -> None:
     """ASCII takes one byte a character, anything else is counted as four."""
     assert text_bytes("abc") == 3

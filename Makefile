@@ -154,4 +154,4 @@ lock: install ## resolve requirements/*.lock anew from pyproject.toml
 .PHONY: clean
 clean: ## remove what builds, tests and tools leave; .venv and logs stay
 	rm -rf build dist *.egg-info .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find logbus producers collectors tests benchmarks scripts examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find logbus producers collectors tests benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -163,7 +163,8 @@ def decode(header: wire.Header, payload: bytes | memoryview) -> Batch:
             raise WireError("limits", f"record of site {site}: the payload has {len(sites)} sites")
         if (thread := max([record.thread for record in records])) >= len(threads):
             raise WireError("limits", f"record of thread {thread}: the payload has {len(threads)} threads")
-        if len(payload) * len(records) > MAX_REPEATED_CHARS:  # all names together are shorter than the payload
+        # All names together, in one call in C: nearly always they are few enough to be no question.
+        if len(_encoder.encode((body.source, sites, threads))) * len(records) > MAX_REPEATED_CHARS:
             longest = max([sum(map(len, _names(found))) for found in sites]) + max(map(len, threads))
             longest += len(body.source.host) + len(body.source.worker) + len(body.source.app_name)
             if longest * len(records) > MAX_REPEATED_CHARS:

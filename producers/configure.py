@@ -33,8 +33,8 @@ def configure(
 ) -> Producer:
     """Makes this process a worker: its stdlib root logger, and loguru when it is in use, log to the collector.
 
-    Idempotent, and safe to call before fork: each child becomes a worker of its own. What is not given comes from
-    ``LOGBUS_*`` variables, ``[tool.logbus]`` in ./pyproject.toml, or the default.
+    Idempotent, and safe to call before fork: each child becomes a worker of its own with its first record. What is
+    not given comes from ``LOGBUS_*`` variables, ``[tool.logbus]`` in ./pyproject.toml, or the default.
 
     Args:
         endpoint: URL of the record socket (default: ``records`` in the runtime directory).
@@ -71,7 +71,6 @@ def configure(
     }
     settings = resolve(given)
     producer = producer_for(settings)
-    producer.eager = True
     root = logging.getLogger()
     _attach(root, producer)
     if settings.level is not None:

@@ -21,7 +21,7 @@ from logbus import folded
 from logbus.bus import private_directory
 from logbus.counters import Counters, Meta
 from logbus.producers.buffer import Buffer
-from logbus.producers.fork import Forks
+from logbus.producers.fork import Forks, is_about_to_exec
 from logbus.producers.leave import Exits
 from logbus.producers.sender import Sender
 from logbus.producers.settings import ProducerSettings, host_name
@@ -67,7 +67,8 @@ class Life:
 
     __slots__ = ("buffer", "counters", "producer", "sender")
 
-    def __init__(self, settings: ProducerSettings) -> None:
+    def __init__(self, settings: ProducerSettings, *, mute: bool = False) -> None:
+        """Opens it. A ``mute`` life has no sender: its records are counted and dropped."""
         pid = os.getpid()
         meta = Meta(host_name(), pid, settings.worker_name(pid), settings.application(), time.time_ns() // 1000)
         self.producer = os.urandom(16)
@@ -79,6 +80,9 @@ class Life:
         self.counters = Counters(pages, self.producer, meta)
         self.buffer = Buffer(settings.capacity, settings.capacity_bytes, settings.on_full, self.counters)
         self.sender: Sender | None = None
+        if mute:
+            self.buffer.closed = True
+            return
         try:
             self.sender = Sender(
                 settings.endpoint, settings.control, self.buffer, self.counters, meta, settings.component
@@ -105,8 +109,7 @@ class Producer:
 
     def __init__(self, settings: ProducerSettings) -> None:
         self.settings = settings
-        #: Whether a forked child opens at once (it was configured) or with its first record.
-        self.eager = False
+        self._mute = False
         self._life: Life | None = None
         self._past = Stats()
         self._begin()
@@ -135,7 +138,7 @@ class Producer:
         """Begins the life of this process's producer if it has none. Only one caller does, the others go on."""
         if self._life is None and next(self._openers) == 0:
             try:
-                self._life = Life(self.settings)
+                self._life = Life(self.settings, mute=self._mute)
             except BaseException:  # a signal handler raised: the next record opens instead
                 self._openers = itertools.count()
                 raise
@@ -198,14 +201,17 @@ class Producer:
             life.sender.resume()
 
     def after_fork_in_child(self) -> None:
-        """Begins anew: a child is another producer."""
+        """Begins anew: a child is another producer.
+
+        It opens with its first record and not here: many a child closes every descriptor and becomes another program
+        (pexpect) or a daemon, and on a live ZeroMQ context that closing is an abort.
+        """
         life, self._life = self._life, None
         self._past = Stats()
         self._begin()
         if life is not None:
             life.abandon()
-        if self.eager:
-            self.open()
+        self._mute = is_about_to_exec()
 
 
 _ALL: weakref.WeakSet[Producer] = weakref.WeakSet()

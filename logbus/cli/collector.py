@@ -43,7 +43,7 @@ def collector() -> None:
     help="Configuration, TOML or JSON. [default: LOGBUS_CONFIG, else ./logbus.toml if it is there]",
 )
 @click.option("--endpoint", metavar="URL", help="Where workers send records: ipc://PATH or tcp://127.0.0.1:PORT.")
-@click.option("--control", metavar="URL", help="Where commands are answered. [default: beside the endpoint]")
+@click.option("--control", metavar="URL", help="Where commands are answered. [default: beside an ipc endpoint]")
 @click.option("--sink", "sinks", metavar="SPEC", multiple=True, help="A sink; may be given several times.")
 @click.option("--name", metavar="NAME", default="default", show_default=True, help="What this collector is called.")
 @click.pass_context

@@ -355,3 +355,45 @@ if __name__ == "__main__":
     wanted = {"parent": 1, **{f"child {number} {at}": 1 for number in range(4) for at in range(50)}}
     assert eventually(lambda: Counter(peer.arrivals.messages) == wanted)
     check_sequences(peer)
+
+
+def test_a_preexec_fn_does_not_end_its_process(peer: Peer, start_worker: StartWorker, pages: Path) -> None:
+    """A child of subprocess opens nothing: its descriptors are closed before the exec, on which ZeroMQ aborts.
+
+    What the function logs is counted as dropped.
+    """
+    worker = start_worker(
+        """
+        import subprocess
+        logbus.configure()
+        ended = [subprocess.run(["true"], preexec_fn=os.setsid).returncode for _ in range(20)]
+        ended += [subprocess.run(["true"], preexec_fn=lambda: log.info("x")).returncode for _ in range(20)]
+        log.info("done")
+        say(ended=ended)
+        """
+    )
+    assert worker.hear() == {"ended": [0] * 40}
+    worker.wait()
+    assert [record.message for record in peer.wait_records(1)] == ["done"]
+    dead = [read_page(path).totals for path in pages.glob("*.page")]
+    assert sorted((page.emitted, sum(page.dropped)) for page in dead if page.emitted and not page.sent) == [(1, 1)] * 20
+
+
+def test_a_child_may_close_everything_and_become_another_program(peer: Peer, start_worker: StartWorker) -> None:
+    """Nothing of ours is open in a child that has not logged, so that nothing breaks when it closes what it has."""
+    worker = start_worker(
+        """
+        logbus.configure()
+        ended = []
+        for _ in range(20):
+            pid = os.fork()
+            if pid == 0:
+                os.closerange(3, 1024)
+                time.sleep(0.01)
+                os.execvp("true", ["true"])
+            ended.append(os.waitpid(pid, 0)[1])
+        say(ended=ended)
+        """
+    )
+    assert worker.hear() == {"ended": [0] * 20}
+    worker.wait()

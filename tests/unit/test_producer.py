@@ -7,9 +7,7 @@ import logging
 import os
 import random
 import signal
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -79,10 +77,10 @@ def test_threads_that_log_first_open_once(peer: Peer, monkeypatch: pytest.Monkey
     original = module.Life
 
     class SlowLife(original):  # type: ignore[valid-type, misc]
-        def __init__(self, settings: Any) -> None:
+        def __init__(self, settings: Any, **options: Any) -> None:
             lives.append(id(self))
             eventually(lambda: barrier.n_waiting == 8)
-            super().__init__(settings)
+            super().__init__(settings, **options)
 
     monkeypatch.setattr(module, "Life", SlowLife)
     producer = make()
@@ -120,7 +118,7 @@ def test_an_interrupted_opening_is_tried_again(peer: Peer, monkeypatch: pytest.M
 def raiser(kind: type[BaseException]) -> Callable[..., Any]:
     """A callable that raises."""
 
-    def fail(*_: Any) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
         raise kind
 
     return fail
@@ -470,42 +468,3 @@ def test_a_level_beyond_all_names_is_carried(peer: Peer) -> None:
     assert producer.flush(5)
     assert [record.level_no for record in peer.arrivals.records] == [*levels[:-1], 2**31 - 1]
     assert producer.shutdown().sent == len(levels)
-
-
-def test_a_collector_that_is_slow_to_welcome_is_waited_for(directories: Path) -> None:
-    """Records of a short life are worth the whole shutdown timeout where a collector listens, and little where not."""
-    producer = make()
-    emit(producer)
-    assert producer._life is not None
-    assert producer._life.sender is not None
-    patience = producer._life.sender.patience
-    assert patience(5.0) == sender.WELCOME_S
-    path = producer.settings.control.publisher.path
-    with socket.socket(socket.AF_UNIX) as busy:
-        busy.bind(str(path))
-        busy.listen(0)
-        assert patience(5.0) == 5.0
-    assert patience(5.0) == sender.WELCOME_S  # the file of one that was killed
-    assert patience(0.01) == 0.01
-    began = time.monotonic()
-    assert not producer.flush_soon()
-    assert time.monotonic() - began < producer.settings.shutdown_timeout / 2
-
-
-def test_a_signal_may_end_the_process_while_the_thread_is_started(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A handler that drains between the making of the thread and its start does not raise, and nothing is lost."""
-    producer = make()
-    emit(producer, "before")
-    producer.before_fork()
-    start = threading.Thread.start
-
-    def interrupted(thread: threading.Thread) -> None:
-        monkeypatch.undo()
-        producer.shutdown(5.0)
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", interrupted)
-    producer.after_fork_in_parent()
-    assert [record.message for record in peer.wait_records(1)] == ["before"]
-    eventually(lambda: peer.arrivals.byes)
-    assert check_law(producer).emitted == 1

@@ -176,6 +176,8 @@ def test_records_with_different_keys_are_masked_in_all_of_them() -> None:
     cases: tuple[list[dict[str, Any]], ...] = (
         [{"a": url, "b": "x", "token": "t"}, {"token": "t", "b": url, "a": 1}],
         [{"a": url}, {"b": url, "token": "t"}, {"c": 1}],
+        [{"a": url, "b": 1}, {"b": url}, {}],
+        [{"b": url}, {"b": 1, "a": url}],
     )
     for extras in cases:
         batch = _redacted(*[_record(extra=dict(extra)) for extra in extras])

@@ -1,0 +1,61 @@
+"""The sender thread at its beginning and its end: how long an exit waits, and signals in between."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from logbus.producers import sender
+from logbus.producers.producer import Producer, producer_for
+from logbus.producers.settings import resolve
+from tests.eventually import eventually
+from tests.peer import Peer
+
+
+def emit(producer: Producer, message: str) -> None:
+    """Logs one record."""
+    producer.emit(1.5, ("logger", 20, "INFO", "module", "function", 1), "main", message, None, None, None, 200)
+
+
+def test_a_collector_that_is_slow_to_welcome_is_waited_for(directories: Path) -> None:
+    """Records of a short life are worth the whole shutdown timeout where a collector listens, and little where not."""
+    producer = producer_for(resolve({"worker": "w"}))
+    emit(producer, "m")
+    assert producer._life is not None
+    assert producer._life.sender is not None
+    patience = producer._life.sender.patience
+    assert patience(5.0) == sender.WELCOME_S
+    path = producer.settings.control.publisher.path
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(str(path))
+        busy.listen(0)
+        assert patience(5.0) == 5.0
+    assert patience(5.0) == sender.WELCOME_S  # the file of one that was killed
+    assert patience(0.01) == 0.01
+    began = time.monotonic()
+    assert not producer.flush_soon()
+    assert time.monotonic() - began < producer.settings.shutdown_timeout / 2
+
+
+def test_a_signal_may_end_the_process_while_the_thread_is_started(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that drains between the making of the thread and its start does not raise, and nothing is lost."""
+    producer = producer_for(resolve({"worker": "w"}))
+    emit(producer, "before")
+    producer.before_fork()
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        monkeypatch.undo()
+        producer.shutdown(5.0)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    producer.after_fork_in_parent()
+    assert [record.message for record in peer.wait_records(1)] == ["before"]
+    eventually(lambda: peer.arrivals.byes)
+    stats = producer.stats()
+    assert (stats.emitted, stats.sent, stats.queued) == (1, 1, 0)

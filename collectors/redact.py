@@ -13,7 +13,7 @@ letters of :data:`_BONES`, which leaves a third of the bytes, and the literals, 
 too little; what is found there is sought in the text itself.
 
 Masked are messages, extra and nested keys and values, exceptions with their tracebacks and chains, thread names and
-the names of the source. Call sites (logger, function, …) are code and are left alone.
+the names of the source and of call sites: a logger may be named for a URL.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any, Final
 
-from logbus.collectors.decode import Batch, Raised, Scalar
+from logbus.collectors.decode import Batch, Raised, Scalar, Site
 from logbus.collectors.mask import DEFAULT_FIELDS, MASK, SCHEMES, SecretKeys, Verdict, mask_pairs, mask_urls
 
 __all__ = ["DEFAULT_FIELDS", "Redactor"]
@@ -55,6 +55,8 @@ class Redactor:
         self._literals = [(text.encode(), text.encode().translate(_FOLD, _DROPPED)) for text in literals]
         #: Texts that the patterns leave as they are.
         self._clean: set[str] = set()
+        #: Call sites of which no name has to be masked.
+        self._clean_sites: set[Site] = set()
         #: Texts that they change, and into what.
         self._masked: dict[str, str] = {}
 
@@ -69,12 +71,17 @@ class Redactor:
         for record in rare:
             _collect(record.nested, texts)
             _collect_raised(record.exception, texts)
+        sites = [site for site in batch.sites if site not in self._clean_sites]
+        for site in sites:
+            texts += _names(site)
         others = [text for text in texts if text not in clean]
         for column in columns.values():
             others += [value for value in column if type(value) is str and value not in clean]
         messages = {message for message in [record.message for record in records] if message not in clean}
 
         changed = self._changed(messages, others)
+        if sites:
+            self._redact_sites(batch, sites, changed)
         if not changed.keys().isdisjoint(messages):
             for record in records:
                 if record.message in changed:
@@ -100,6 +107,15 @@ class Redactor:
         source.worker = changed.get(source.worker, source.worker)
         source.app_name = changed.get(source.app_name, source.app_name)
         batch.threads[:] = [changed.get(thread, thread) for thread in batch.threads]
+
+    def _redact_sites(self, batch: Batch, sites: list[Site], changed: dict[str, str]) -> None:
+        """Masks the names of the sites seen for the first time, or remembers that there is nothing to mask."""
+        secret = {site for site in sites if not changed.keys().isdisjoint(_names(site))}
+        if len(self._clean_sites) >= _TEXTS_KEPT:
+            self._clean_sites.clear()
+        self._clean_sites.update([site for site in sites if site not in secret])
+        if secret:
+            batch.sites[:] = [_masked_site(site, changed) if site in secret else site for site in batch.sites]
 
     def _changed(self, messages: set[str], others: list[str]) -> dict[str, str]:
         """What the masked form of each text is that has one; what has none among the messages is clean from now on."""
@@ -164,6 +180,15 @@ class Redactor:
                 return [changed.get(value[0], value[0]), self._under(value[0], value[1], changed)]
             return [self._tree(one, changed) for one in value]
         return value
+
+
+def _names(site: Site) -> tuple[str, ...]:
+    return site.logger, site.level_name, site.module, site.function, site.component
+
+
+def _masked_site(site: Site, changed: dict[str, str]) -> Site:
+    logger, level_name, module, function, component = (changed.get(name, name) for name in _names(site))
+    return Site(logger, site.level_no, level_name, module, function, site.line, component)
 
 
 def _renamed(mapping: dict[str, Any], changed: dict[str, str]) -> dict[str, Any]:

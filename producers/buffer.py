@@ -121,8 +121,8 @@ class Buffer:
             ):
                 self._drop(cell, _HIGH_WATER_MARK, bucket, created)
                 return
-            # An iterator, made here: "+=" would make one, and where an object is made that has to be tracked Python 3.11
-            # may collect garbage, which runs finalizers, which may let another thread in.
+            # An iterator, made here: "+=" would make one, and where an object is made that has to be tracked Python
+            # 3.11 may collect garbage, which runs finalizers, which may let another thread in.
             entry = iter(((next(self._tickets), size, created, site, thread, message, extra, nested, exception),))
             queue = self._queues[bucket]
             if self.closed:  # looked at here, past the last call: nothing enters once it is set

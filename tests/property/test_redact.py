@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
-from logbus.collectors.decode import Batch, Raised
+from logbus.collectors.decode import Batch, Raised, Site
 from logbus.collectors.format import JsonFormat, TextFormat
 from logbus.collectors.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict, mask_pairs, mask_urls
 from logbus.collectors.redact import Redactor
@@ -92,6 +92,18 @@ def _slow_raised(raised: Raised | None) -> Raised | None:
 def _slow_redact(batch: Batch) -> None:
     """Every pattern on every field: what the quick way must be equal to."""
     batch.threads = [_slow_text(thread) for thread in batch.threads]
+    batch.sites = [
+        Site(
+            _slow_text(site.logger),
+            site.level_no,
+            _slow_text(site.level_name),
+            _slow_text(site.module),
+            _slow_text(site.function),
+            site.line,
+            _slow_text(site.component),
+        )
+        for site in batch.sites
+    ]
     batch.source.worker, batch.source.app_name = _slow_text(batch.source.worker), _slow_text(batch.source.app_name)
     for record in batch.records:
         record.message = _slow_text(record.message)
@@ -99,13 +111,14 @@ def _slow_redact(batch: Batch) -> None:
         record.exception = _slow_raised(record.exception)
 
 
-@given(st.lists(RECORDS, max_size=4), st.lists(ANY_TEXT, min_size=1, max_size=2), ANY_TEXT, ANY_TEXT)
+@given(st.lists(RECORDS, max_size=4), st.lists(ANY_TEXT, min_size=1, max_size=2), ANY_TEXT, ANY_TEXT, ANY_TEXT)
 def test_the_quick_look_at_the_batch_changes_no_result(
-    records: list[Any], threads: list[str], worker: str, app_name: str
+    records: list[Any], threads: list[str], worker: str, app_name: str, logger: str
 ) -> None:
     """Redacting a batch equals putting each of its texts through every pattern."""
     payload = payload_of(*records, threads=threads)
     payload[0][2:] = [worker, app_name]
+    payload[1][0] = [logger, 20, worker, app_name, logger, 7, logger]
     quick, slow = batch_of(copy.deepcopy(payload)), batch_of(payload)
     Redactor().redact(quick)
     _slow_redact(slow)

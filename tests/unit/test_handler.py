@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import logging.config
 import logging.handlers
@@ -19,7 +18,6 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
-from logbus.errors import ConfigurationError
 from logbus.producers.context import context
 from logbus.producers.exception import finish
 from logbus.producers.handler import LogbusHandler
@@ -437,57 +435,6 @@ def test_a_filter_may_replace_a_record(handler: LogbusHandler, taken: Recorder) 
     replaced = sys.version_info >= (3, 12)
     assert taken.last.message == ("sold milk" if replaced else "sold tea")
     assert handled is (other if replaced else original)
-
-
-def test_dict_config_builds_it_from_json(directories: Any) -> None:
-    """Every argument may stand in a JSON file; nothing is opened."""
-    text = json.dumps(
-        {
-            "version": 1,
-            "handlers": {
-                "bus": {
-                    "class": "logbus.LogbusHandler",
-                    "level": "WARNING",
-                    "endpoint": f"ipc://{directories}/r",
-                    "control": f"ipc://{directories}/c",
-                    "component": "till",
-                    "worker": "w",
-                    "app_name": "shop",
-                    "capacity": 5,
-                    "capacity_bytes": 5000,
-                    "on_full": "drop_newest",
-                    "shutdown_timeout": 0.5,
-                }
-            },
-            "loggers": {"shop": {"handlers": ["bus"], "level": "DEBUG"}},
-        }
-    )
-    logging.config.dictConfig({**json.loads(text), "disable_existing_loggers": False})
-    [handler] = logging.getLogger("shop").handlers
-    assert isinstance(handler, LogbusHandler)
-    settings = handler.producer.settings
-    assert handler.level == logging.WARNING
-    assert (settings.endpoint.url, settings.control.url) == (f"ipc://{directories}/r", f"ipc://{directories}/c")
-    assert (settings.component, settings.worker, settings.app_name) == ("till", "w", "shop")
-    assert (settings.capacity, settings.capacity_bytes, settings.on_full) == (5, 5000, "drop_newest")
-    assert not (directories / "r.pages").exists()
-
-
-def test_a_wrong_argument_is_refused_at_once() -> None:
-    """A mistake in the configuration shows when the handler is made, not in the middle of the night."""
-    with pytest.raises(ConfigurationError, match="capacity"):
-        LogbusHandler(capacity=0)
-    document = {"version": 1, "handlers": {"h": {"class": "logbus.LogbusHandler", "on_full": "x"}}}
-    with pytest.raises(ValueError, match="handler 'h'") as caught:
-        logging.config.dictConfig({**document, "disable_existing_loggers": False})
-    assert "on_full" in str(caught.value.__cause__)
-
-
-def test_handlers_of_the_same_settings_share_a_producer(directories: Any) -> None:
-    """Two handlers make one connection, unless they go elsewhere."""
-    first, second = LogbusHandler(f"ipc://{directories}/r"), LogbusHandler(f"ipc://{directories}/r")
-    assert first.producer is second.producer
-    assert LogbusHandler(f"ipc://{directories}/r2").producer is not first.producer
 
 
 @pytest.fixture

@@ -71,7 +71,8 @@ def test_a_worker_s_long_name_is_cut(ledger: Ledger) -> None:
     own.tell_drops("w" * 200_000, [Drop(0, 1, 37, 1, 1)] * 2)
     for message, fields in told(own, ledger):
         assert len(message) < NAME_CHARS + 100
-        assert fields is not None and fields["dropped_worker"] == "w" * NAME_CHARS
+        assert fields is not None
+        assert fields["dropped_worker"] == "w" * NAME_CHARS
 
 
 @pytest.mark.parametrize("time_us", [-(2**63), 2**63 - 1, -(10**17), 10**18])

@@ -100,8 +100,19 @@ def test_names_of_threads_and_source_are_masked() -> None:
     assert (batch.source.worker, batch.source.app_name) == ("worker token=***", "app http://u:***@h")
 
 
-def test_call_sites_are_code_and_stay() -> None:
-    """A logger or a function named after a secret keeps its name."""
+def test_names_of_call_sites_are_masked() -> None:
+    """A logger may be named for a URL with credentials, and is then masked in every batch."""
+    payload = payload_of(_record("m"), _record("n"))
+    payload[1] = [["client.http://u:p@h", 20, "INFO", "m", "f", 7, "client"], payload[1][0]]
+    redactor = Redactor()
+    for _ in range(2):
+        batch = batch_of(payload)
+        redactor.redact(batch)
+        assert [site.logger for site in batch.sites] == ["client.http://u:***@h", "app.db"]
+
+
+def test_call_sites_named_after_secrets_stay() -> None:
+    """A logger or a function named after a secret keeps its name: there is no secret in it."""
     payload = payload_of(_record("token=abc"))
     payload[1] = [["app.auth.token", 20, "INFO", "token", "password", 7, "auth"]]
     batch = batch_of(payload)

@@ -102,7 +102,8 @@ down: install ## stop the service: workers, then the collector, so that nothing 
 .PHONY: test
 test: check ## checks, then every test in random order with coverage (about 10 minutes at most)
 	@$(PY) -m coverage erase
-	@$(PY) -m coverage run -m pytest $(ARGS)
+	@$(PY) -m pytest -q --no-header -m uncovered tests/unit
+	@$(PY) -m coverage run -m pytest -m "not uncovered" $(ARGS)
 	@$(PY) -m coverage combine -q
 	@$(PY) -m coverage report --skip-covered
 

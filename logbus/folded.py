@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -42,10 +42,13 @@ class Folded:
         return Totals(dropped=self.dropped).by_reason()
 
 
-def fold_if_many(directory: Path) -> None:
-    """Folds dead pages when there are too many. Cheap when there are few; never waits for another that folds."""
+def fold_if_many(directory: Path, served: Callable[[], bool]) -> None:
+    """Folds dead pages when there are too many, unless ``served()`` says that a collector is there to remove them.
+
+    Cheap when there are few; never waits for another that folds.
+    """
     names = os.listdir(directory)
-    if len(names) < FOLD_FROM:
+    if len(names) < FOLD_FROM or served():
         return
     with locked(directory) as mine:
         if mine:

@@ -15,10 +15,11 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from logbus import folded
-from logbus.bus import private_directory
+from logbus.bus import is_bound, private_directory
 from logbus.counters import Counters, Meta
 from logbus.producers.buffer import Buffer
 from logbus.producers.fork import Forks, is_about_to_exec
@@ -76,7 +77,7 @@ class Life:
         with contextlib.suppress(Exception):  # whatever lies there: the counters say when they are not on disk
             private_directory(pages.parent)
             private_directory(pages)
-            folded.fold_if_many(pages)
+            folded.fold_if_many(pages, partial(is_bound, settings.endpoint))
         self.counters = Counters(pages, self.producer, meta)
         self.buffer = Buffer(settings.capacity, settings.capacity_bytes, settings.on_full, self.counters)
         self.sender: Sender | None = None

@@ -256,7 +256,9 @@ def test_a_killed_worker_leaves_its_count(peer: Peer, start_worker: StartWorker,
     assert page.totals.by_reason() == [0, 0, 0]
 
 
-def test_a_signal_handler_may_leave_in_the_middle_of_a_call(peer: Peer, start_worker: StartWorker, pages: Path) -> None:
+def test_a_signal_handler_may_leave_in_the_middle_of_a_call(
+    unmeasured: None, peer: Peer, start_worker: StartWorker, pages: Path
+) -> None:
     """``sys.exit`` out of a signal handler, wherever it struck: the drain is complete and the law holds."""
     script = """
     logbus.configure()

@@ -359,6 +359,7 @@ def timer() -> Iterator[Any]:
     signal.signal(signal.SIGPROF, before)
 
 
+@pytest.mark.uncovered
 @pytest.mark.parametrize("on_full", ["shed_lowest", "drop_newest", "drop_oldest"])
 def test_a_signal_handler_may_put_in_the_middle_of_a_put(on_full: OnFull, timer: Any) -> None:
     """A record from a signal handler is counted like any other, and so is the one that it interrupted."""

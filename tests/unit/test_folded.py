@@ -15,6 +15,11 @@ from logbus.wire import pack_payload
 META = Meta("host", 1, "worker", "app", 1)
 
 
+def nobody() -> bool:
+    """Says that no collector serves."""
+    return False
+
+
 def page(directory: Path, emitted: int, dropped: int = 0, *, welcomed: bool = False) -> Counters:
     """The page of a producer that lives."""
     made = Counters(directory, os.urandom(16), META)
@@ -49,7 +54,7 @@ def test_many_dead_pages_become_one_sum(tmp_path: Path) -> None:
     """Beyond the limit the dead are added up and removed; what they counted is kept to the last record."""
     for number in range(folded.FOLD_FROM + 44):
         page(tmp_path, number, number // 2).close()
-    folded.fold_if_many(tmp_path)
+    folded.fold_if_many(tmp_path, nobody)
     assert pages(tmp_path) == 0
     found = sums(tmp_path)
     assert (found.pages, found.emitted) == (300, sum(range(300)))
@@ -57,11 +62,20 @@ def test_many_dead_pages_become_one_sum(tmp_path: Path) -> None:
     assert len(found.identity) == 16
 
 
+def test_a_collector_that_serves_is_left_its_pages(tmp_path: Path) -> None:
+    """Where somebody listens the pages are his to remove, however many there are."""
+    for _ in range(folded.FOLD_FROM):
+        page(tmp_path, 1).close()
+    folded.fold_if_many(tmp_path, lambda: True)
+    assert pages(tmp_path) == folded.FOLD_FROM
+    assert folded.read_folded(tmp_path) is None
+
+
 def test_few_pages_are_left_alone(tmp_path: Path) -> None:
     """Below the limit a start costs one listing of the directory."""
     for _ in range(3):
         page(tmp_path, 1).close()
-    folded.fold_if_many(tmp_path)
+    folded.fold_if_many(tmp_path, nobody)
     assert pages(tmp_path) == 3
     assert folded.read_folded(tmp_path) is None
 

@@ -382,6 +382,7 @@ def timer() -> Iterator[Callable[[Callable[[], None], float], None]]:
     signal.signal(signal.SIGPROF, before)
 
 
+@pytest.mark.uncovered
 def test_a_signal_handler_may_log(peer: Peer, timer: Any, scale: Callable[[int, int], int]) -> None:
     """A handler that logs while the main thread logs is never in its way: every record of both arrives."""
     producer = make()
@@ -408,6 +409,7 @@ def test_a_signal_handler_may_log(peer: Peer, timer: Any, scale: Callable[[int, 
     assert [m for m in messages if m.startswith("handler")] == [f"handler {number + 1}" for number in range(last)]
 
 
+@pytest.mark.uncovered
 def test_a_log_call_may_be_interrupted_anywhere(peer: Peer, timer: Any, scale: Callable[[int, int], int]) -> None:
     """An exception out of a signal handler ends the call wherever it was, and the ledger stays exact."""
     producer = make(capacity=200)

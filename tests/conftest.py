@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,10 @@ from tests.leaks import Holdings, left_behind
 if TYPE_CHECKING:
     from tests.peer import Peer
     from tests.worker import Worker
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and programs under test inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Whether the promised figures run at full size.
 SOAK = os.environ.get("LOGBUS_SOAK") == "1"

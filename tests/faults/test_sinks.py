@@ -320,6 +320,7 @@ class InThread:
 def test_a_slow_patient_sink_makes_the_senders_wait(directories: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its queue stays within its limit, sends meet EAGAIN, commands are answered, and in the end nothing is lost."""
     sink = Gated()
+    line_bytes = len(LARGE) + 1024  # what stands around the message is less
     with closing(InThread(directories, sink)) as running:
         watched: Any = type("Watched", (), {"control": running.collector.control.url})()
         blocked = threading.Event()
@@ -337,7 +338,7 @@ def test_a_slow_patient_sink_makes_the_senders_wait(directories: Path, monkeypat
         flooding = threading.Thread(target=flood)
         monkeypatch.setattr("tests.frames.LINGER_MS", 60_000)
         flooding.start()
-        status = settled(watched, lambda status: sink_of(status, "slow")["queued"] * len(LARGE) >= QUEUE_BYTES)
+        status = settled(watched, lambda status: sink_of(status, "slow")["queued"] * line_bytes >= QUEUE_BYTES)
         for _ in range(3):  # held there, over several sweeps and questions
             status = status_of(watched)
         assert sink_of(status, "slow")["queued"] * len(LARGE) < QUEUE_BYTES + 2 * 1024 * 1024

@@ -236,6 +236,7 @@ def test_a_mark_is_sent_on_request_and_when_a_collector_appears(peer: Peer) -> N
     assert (mark.emitted, mark.sent, mark.buffered, mark.source.worker) == (1, 1, 0, "w")
 
 
+@pytest.mark.uncovered
 def test_marks_under_load_always_balance(peer: Peer) -> None:
     """Whatever threads do meanwhile, a MARK's terms add up to what was emitted."""
     producer = make(capacity=500)

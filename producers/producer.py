@@ -119,33 +119,41 @@ class Producer:
     def _begin(self) -> None:
         self._openers = itertools.count()
         self._early: deque[tuple[Any, ...]] = deque()
+        #: The buffer's method, from when on nobody waits in ``_early``.
+        self._put: Emit | None = None
         #: Takes a record on its way. Never waits; raises nothing but what a signal handler raises. It is the buffer's
         #: own method once there is a buffer, so that a log call takes no step more than it needs.
         self.emit: Emit = self._emit_early
 
     def _emit_early(self, *record: Any) -> None:
         """A record before the life has begun. The first caller opens; nobody waits for it."""
-        self._early.append(record)
-        self.open()
-        if self._life is not None:
-            self._emit_waiting(self._life)
-
-    def _emit_waiting(self, life: Life) -> None:
-        while self._early:
-            with contextlib.suppress(IndexError):
-                life.buffer.put(*self._early.popleft())
+        early, entry = self._early, iter((record,))
+        if self._put is None:
+            early += entry  # one step with the look: whoever comes later goes behind those that wait
+            self.open()
+        else:
+            self._put(*record)
 
     def open(self) -> None:
         """Begins the life of this process's producer if it has none. Only one caller does, the others go on."""
-        if self._life is None and next(self._openers) == 0:
+        if self._put is None and next(self._openers) == 0:
             try:
-                self._life = Life(self.settings, mute=self._mute)
-            except BaseException:  # a signal handler raised: the next record opens instead
+                if self._life is None:
+                    self._life = Life(self.settings, mute=self._mute)
+                self._let_go(self._life.buffer.put)
+            except BaseException:  # a signal handler raised: the next record goes on from here
                 self._openers = itertools.count()
                 raise
-            self._emit_waiting(self._life)
-            self.emit = self._life.buffer.put
-            self._emit_waiting(self._life)  # those who came in between
+
+    def _let_go(self, put: Emit) -> None:
+        """Puts the records that have waited, in their order, and only then lets others put theirs directly."""
+        early = self._early
+        while True:
+            if not early:
+                self._put = put  # one step with the look, see docs/decisions/0002
+                self.emit = put
+                return
+            put(*early.popleft())
 
     def wait_welcome(self, timeout: float) -> bool:
         """Whether a collector has welcomed this producer, after at most ``timeout`` seconds."""
@@ -178,10 +186,10 @@ class Producer:
         """Begins a new life after a shutdown."""
         life = self._life
         if life is not None and life.buffer.closed:
+            self._life = None  # first: what comes before the next line is counted in the old life, as dropped
+            self._begin()
             self._past += life.stats()
             life.counters.close()
-            self._begin()  # first: whoever finds no life queues up for the next one
-            self._life = None
         self.open()
 
     def stats(self) -> Stats:

@@ -19,12 +19,14 @@ from urllib.parse import urlsplit
 
 import zmq
 
-from logbus.control import MAX_ANSWER_BYTES, MAX_CONTROL_BYTES, PRODUCER_TOPIC, STATE_TOPIC
+from logbus.control import MAX_ANSWER_BYTES, MAX_CONTROL_BYTES, PRODUCER_TOPIC, STATE_TOPIC, WELCOME_TOPIC
 from logbus.errors import ConfigurationError, EndpointError
 from logbus.wire import MAX_FRAME_BYTES
 
 #: Messages (frames) in a socket's own queue, each side: the copy that counts is in the producer's buffer.
 QUEUE_FRAMES: Final = 8
+#: Messages that wait for one peer of the command socket: a tail that was stopped holds so many of 64 KiB.
+COMMAND_QUEUE: Final = 32
 #: Bytes of the kernel's buffers on tcp; without them a stopped peer took 29,000 messages at a HWM of 1,000.
 TCP_BUFFER_BYTES: Final = 16 * 1024
 #: Milliseconds between attempts to connect, first and at most.
@@ -34,8 +36,10 @@ RECONNECT_MAX_MS: Final = 500
 MAX_IPC_PATH_BYTES: Final = 107
 #: Seconds for a plain connect, which the kernel answers without the collector's help.
 PROBE_S: Final = 0.1
-#: The ZAP domain of every bound socket.
-ZAP_DOMAIN: Final = b"logbus"
+#: The ZAP domains, one for each kind of bound socket, so that the doorkeeper knows at which door somebody knocks.
+RECORDS_DOOR: Final = b"records"
+PUBLISHER_DOOR: Final = b"publisher"
+CONTROL_DOOR: Final = b"control"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -104,6 +108,9 @@ class Endpoint:
             text = url[len("ipc://") :]
             if not text or text.startswith("@") or "\0" in text:
                 raise EndpointError(url, "expected ipc:// and the path of a socket (abstract names let any user in)")
+            text = os.path.expanduser(text)
+            if text.startswith("~"):
+                raise EndpointError(url, "expected ~/ or ~USER/ of a user who has a home directory")
             path = Path(text).absolute()
             if not _is_utf8(str(path)):
                 raise EndpointError(url, "expected a path in UTF-8")
@@ -138,6 +145,11 @@ class Endpoint:
         return self._beside(".lock")
 
     @property
+    def levels(self) -> Path:
+        """The file beside a control endpoint with the level rules in force, which a worker reads as it starts."""
+        return self._beside(".levels")
+
+    @property
     def publisher(self) -> Endpoint:
         """The PUB socket beside a control endpoint: ``PATH.pub`` on ipc, port + 1 on tcp."""
         if self.path is not None:
@@ -159,22 +171,52 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def records_endpoint(endpoint: str | None = None, *, name: str = "default") -> Endpoint:
-    """Where records go: the one given, else ``LOGBUS_ENDPOINT``, else ``records`` in the runtime directory."""
-    url = endpoint or os.environ.get("LOGBUS_ENDPOINT")
-    return Endpoint.parse(url or f"ipc://{runtime_directory() / check_name(name) / 'records'}")
+def records_endpoint(endpoint: str | None = None, *, name: str = "default", in_file: str | None = None) -> Endpoint:
+    """Where records go: the one given, else ``LOGBUS_ENDPOINT``, else that of a configuration file, else ``records``
+    in the runtime directory. Raises EndpointError, with the name of the setting unless it is the one given.
+    """
+    named = _named(endpoint, "LOGBUS_ENDPOINT", in_file, "bus.endpoint")
+    return named or Endpoint.parse(f"ipc://{runtime_directory() / check_name(name) / 'records'}")
 
 
-def control_endpoint(control: str | None = None, *, records: Endpoint | None = None, name: str = "default") -> Endpoint:
-    """Where commands go: the one given, else ``LOGBUS_CONTROL``, else ``control`` beside an ipc record socket."""
-    url = control or os.environ.get("LOGBUS_CONTROL")
-    if url:
-        return Endpoint.parse(url)
+def control_endpoint(
+    control: str | None = None,
+    *,
+    records: Endpoint | None = None,
+    name: str | None = None,
+    in_file: str | None = None,
+) -> Endpoint:
+    """Where commands go: the one given, else ``LOGBUS_CONTROL``, else that of a configuration file, else ``control``
+    beside an ipc record socket, else in the runtime directory.
+
+    Raises EndpointError; also for records on tcp when nothing says which collector is meant, neither a setting nor a
+    ``name``: the default one of the runtime directory may be another.
+    """
+    if named := _named(control, "LOGBUS_CONTROL", in_file, "bus.control"):
+        return named
     if records is not None and records.path is not None:
         stem = records.path.name
         sibling = "control" if stem == "records" else f"{stem}.control"
         return Endpoint.parse(f"ipc://{records.path.with_name(sibling)}")
-    return Endpoint.parse(f"ipc://{runtime_directory() / check_name(name) / 'control'}")
+    if records is not None and name is None:
+        raise EndpointError(
+            records.url,
+            "on tcp the control endpoint must be said too: set LOGBUS_CONTROL to the one that the collector shows",
+        )
+    return Endpoint.parse(f"ipc://{runtime_directory() / check_name(name or 'default') / 'control'}")
+
+
+def _named(given: str | None, variable: str, in_file: str | None, key: str) -> Endpoint | None:
+    """The endpoint of the strongest source that has one, a wrong one reported by the name of its source."""
+    if given:
+        return Endpoint.parse(given)
+    for url, setting in ((os.environ.get(variable), variable), (in_file, key)):
+        if url:
+            try:
+                return Endpoint.parse(url)
+            except EndpointError as error:
+                raise EndpointError(url, error.expected, setting=setting) from error
+    return None
 
 
 def is_bound(endpoint: Endpoint) -> bool:
@@ -206,7 +248,7 @@ def pull_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     socket = _socket(context, zmq.PULL)
     socket.set(zmq.RCVHWM, QUEUE_FRAMES)
     socket.set(zmq.RCVBUF, TCP_BUFFER_BYTES)
-    return _bound(socket, MAX_FRAME_BYTES)
+    return _bound(socket, RECORDS_DOOR, MAX_FRAME_BYTES)
 
 
 def subscriber_socket(context: zmq.Context[zmq.Socket[bytes]], producer: bytes) -> zmq.Socket[bytes]:
@@ -216,6 +258,7 @@ def subscriber_socket(context: zmq.Context[zmq.Socket[bytes]], producer: bytes) 
     socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
     socket.set(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
     socket.set(zmq.SUBSCRIBE, STATE_TOPIC)
+    socket.set(zmq.SUBSCRIBE, WELCOME_TOPIC)
     socket.set(zmq.SUBSCRIBE, PRODUCER_TOPIC + producer)
     return socket
 
@@ -224,12 +267,18 @@ def publisher_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[byte
     """The XPUB socket of a collector, not yet bound. Its thread must poll it, or no welcome message goes out."""
     socket = _socket(context, zmq.XPUB)
     socket.set(zmq.XPUB_VERBOSE, 1)
-    return _bound(socket, 4096)
+    return _bound(socket, PUBLISHER_DOOR, 4096)
 
 
 def command_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
-    """The ROUTER socket on which a collector answers commands, not yet bound."""
-    return _bound(_socket(context, zmq.ROUTER), MAX_CONTROL_BYTES)
+    """The ROUTER socket on which a collector answers commands, not yet bound.
+
+    A message to a peer whose queue is full, or who has gone, is an error instead of a silent drop.
+    """
+    socket = _socket(context, zmq.ROUTER)
+    socket.set(zmq.SNDHWM, COMMAND_QUEUE)
+    socket.set(zmq.ROUTER_MANDATORY, 1)
+    return _bound(socket, CONTROL_DOOR, MAX_CONTROL_BYTES)
 
 
 def client_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
@@ -246,7 +295,7 @@ def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socket[by
     return socket
 
 
-def _bound(socket: zmq.Socket[bytes], max_bytes: int) -> zmq.Socket[bytes]:
+def _bound(socket: zmq.Socket[bytes], door: bytes, max_bytes: int) -> zmq.Socket[bytes]:
     socket.set(zmq.MAXMSGSIZE, max_bytes)
-    socket.set(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+    socket.set(zmq.ZAP_DOMAIN, door)
     return socket

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from logbus.errors import WireError
+from logbus.rules import Levels
 
 #: Topic of the state snapshot; the JSON document follows it in the same part.
 STATE_TOPIC: Final = b"S"
+#: Topic of the same snapshot as the welcome of a new connection: only there may another ledger begin.
+WELCOME_TOPIC: Final = b"W"
 #: Topic of one producer (its 16 bytes follow): subscribed by each, so that the collector knows who listens.
 PRODUCER_TOPIC: Final = b"P"
+_ADDRESS_BYTES: Final = len(PRODUCER_TOPIC) + 16
 _ACKNOWLEDGEMENT: Final = struct.Struct("!Q?")
 #: Bytes of a control message that are read at most.
 MAX_CONTROL_BYTES: Final = 1024 * 1024
@@ -33,7 +37,7 @@ class State:
 
     ``life`` names one run of a collector process; ``request`` is the number of the newest mark request, higher than
     all those of earlier runs, which each worker answers with a MARK that echoes it. While ``state`` is "draining"
-    workers hold their records.
+    workers hold their records. ``levels`` are the level rules in force, which each MARK confirms.
     """
 
     ledger: str
@@ -43,27 +47,45 @@ class State:
     version: int
     state: Literal["serving", "draining"]
     request: int
+    levels: Levels = field(default_factory=Levels)
 
-    def pack(self) -> bytes:
-        """The message: topic and document in one part."""
-        return STATE_TOPIC + json.dumps({"v": PROTOCOL, **asdict(self)}).encode()
+    def pack(self, *, welcome: bool = False) -> bytes:
+        """The message, topic and document in one part; ``welcome``: for those who connect."""
+        document = {key: getattr(self, key) for key in self.__slots__}
+        document["levels"] = self.levels.document()
+        return (WELCOME_TOPIC if welcome else STATE_TOPIC) + json.dumps({"v": PROTOCOL, **document}).encode()
 
     @classmethod
     def unpack(cls, message: bytes) -> State:
-        """The state in a message. Raises WireError("control")."""
-        document = _document(message[len(STATE_TOPIC) :]) if message.startswith(STATE_TOPIC) else None
+        """The state in a message, a welcome or not. Raises WireError("control")."""
+        known = message.startswith((STATE_TOPIC, WELCOME_TOPIC))
+        document = _document(message[len(STATE_TOPIC) :]) if known else None
         if document is None:
             raise WireError("control", "control message is not a state snapshot")
+        values = {key: value for key, value in document.items() if key in cls.__slots__}
+        values["levels"] = Levels.of(values.get("levels"))
         try:
-            state = cls(**{key: value for key, value in document.items() if key in cls.__slots__})
+            state = cls(**values)
         except TypeError as error:
             raise WireError("control", f"state snapshot lacks a key: {error}") from error
-        kinds = {"version": int, "request": int, "pid": int}
+        kinds = {"version": int, "request": int, "pid": int, "levels": Levels}
         wrong = [key for key in cls.__slots__ if type(getattr(state, key)) is not kinds.get(key, str)]
-        wrong += [key for key in kinds if key not in wrong and not 0 <= getattr(state, key) < 1 << 63]
+        numbers = [key for key, kind in kinds.items() if kind is int and key not in wrong]
+        wrong += [key for key in numbers if not 0 <= getattr(state, key) < 1 << 63]
         if wrong or state.state not in ("serving", "draining"):
             raise WireError("control", f"state snapshot has a wrong value for {', '.join(wrong) or 'state'}")
         return state
+
+
+def pack_personal(producer: bytes, message: bytes) -> bytes:
+    """A state message for one producer only."""
+    return PRODUCER_TOPIC + producer + message
+
+
+def without_address(message: bytes) -> bytes:
+    """The state message in a personal one; any other message, an acknowledgement too, as it is."""
+    longer = len(message) > _ADDRESS_BYTES + _ACKNOWLEDGEMENT.size
+    return message[_ADDRESS_BYTES:] if longer and message.startswith(PRODUCER_TOPIC) else message
 
 
 def pack_acknowledgement(producer: bytes, seq: int, *, bye: bool) -> bytes:
@@ -73,9 +95,9 @@ def pack_acknowledgement(producer: bytes, seq: int, *, bye: bool) -> bytes:
 
 def unpack_acknowledgement(message: bytes) -> tuple[int, bool]:
     """Sequence number and BYE of an acknowledgement. Raises WireError("control")."""
-    if len(message) != len(PRODUCER_TOPIC) + 16 + _ACKNOWLEDGEMENT.size or not message.startswith(PRODUCER_TOPIC):
+    if len(message) != _ADDRESS_BYTES + _ACKNOWLEDGEMENT.size or not message.startswith(PRODUCER_TOPIC):
         raise WireError("control", f"control message of {len(message)} bytes is not an acknowledgement")
-    seq, bye = _ACKNOWLEDGEMENT.unpack(message[len(PRODUCER_TOPIC) + 16 :])
+    seq, bye = _ACKNOWLEDGEMENT.unpack(message[_ADDRESS_BYTES:])
     return seq, bye
 
 

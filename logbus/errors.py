@@ -37,11 +37,13 @@ class ConfigurationError(LogbusError):
 
 
 class EndpointError(ConfigurationError):
-    """Raised when an endpoint URL can't be used."""
+    """Raised when an endpoint URL can't be used; ``setting`` is where it was written, if that is known."""
 
-    def __init__(self, endpoint: str, expected: str) -> None:
-        super().__init__([f"endpoint {endpoint!r}: {expected}"])
+    def __init__(self, endpoint: str, expected: str, *, setting: str | None = None) -> None:
+        super().__init__([f"{setting or 'endpoint'} {endpoint!r}: {expected}"])
         self.endpoint = endpoint
+        self.expected = expected
+        self.setting = setting
 
 
 class OwnedError(LogbusError):
@@ -66,7 +68,11 @@ class PageError(LogbusError):
 
 
 class ControlError(LogbusError):
-    """Raised when a collector refuses a command or answers with an error."""
+    """Raised when a collector refuses a command or answers with an error; ``exit_code`` may be the answer's."""
+
+    def __init__(self, message: str, *, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class NoCollectorError(LogbusError):

@@ -33,6 +33,9 @@ BUCKETS: tuple[str, ...] = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITI
 #: First segments of logger names that name the application itself, so that the component is the next one.
 APPLICATION_PACKAGES: frozenset[str] = frozenset({"proxywhirl"})
 
+#: Loggers that name no component of their own.
+_NAMELESS = frozenset({"root", "__main__", "__mp_main__"})
+
 #: Loggers that are a component of their own in spite of their dot.
 _OWN_COMPONENTS = frozenset({"uvicorn.access"})
 
@@ -66,12 +69,16 @@ def parse_level(text: str | int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def component_of(logger: str) -> str:
+def component_of(logger: str, own: str = "") -> str:
     """The component of a logger name: its first segment, after the application's own package.
+
+    ``own`` is the component of loggers that name none, the root logger and that of a script.
 
     >>> component_of("proxywhirl.rotator.sync"), component_of("httpx"), component_of("uvicorn.access")
     ('rotator', 'httpx', 'uvicorn.access')
     """
+    if own and logger in _NAMELESS:
+        return own
     if logger in _OWN_COMPONENTS:
         return logger
     segments = logger.split(".")

@@ -18,14 +18,18 @@ DATA  ``[source, sites, threads, records, drops]``
             ``extra`` holds scalars only (str, int, float, bool, nil), ``nested`` lists and maps
     exception ``[type, message, traceback lines, cause | nil, context | nil, members]``
     drop    ``[reason index, bucket index, count, first_us, last_us]``: a policy drop since the last frame
-MARK, BYE ``[source, started_us, request, emitted, sent, buffered, drops, exact, level_version, gate]``
+MARK, BYE ``[source, started_us, request, emitted, sent, buffered, drops, exact, level_version, ledger, gate,
+    recorder]``
     cumulative counters of the producer. ``drops`` is ``[[reason index, bucket index, count], …]``;
     ``request`` echoes the number of the mark request that it answers (0: none); ``buffered`` counts what is in
-    the buffer, and calls that have been counted and not yet appended. A BYE is the last frame of a producer.
+    the buffer, and calls that have been counted and not yet appended. ``level_version`` and ``ledger`` confirm the
+    level rules that are in force in the worker, ``gate`` says by what they act; ``recorder`` is
+    ``[recorded, replayed, discarded]``, the flight recorder's counts. A BYE is the last frame of a producer.
+NAMES ``[source, names]``
+    the loggers that exist in the worker, for those who want to set their level.
 
 A MARK or BYE with the flag ACK_WANTED is answered on the control socket (:mod:`logbus.control`) once everything up to
-it is in the ledger. Frame types ACK, CREDIT and CONFIRM are reserved for acknowledged delivery, flow control and
-level confirmations.
+it is in the ledger. Frame types ACK and CREDIT are reserved for acknowledged delivery and flow control.
 """
 
 from __future__ import annotations
@@ -50,13 +54,16 @@ MARK: Final = 2
 BYE: Final = 3
 #: Flag of a MARK or BYE: the producer waits for an acknowledgement of everything up to it.
 ACK_WANTED: Final = 1
-#: Reserved: cumulative acknowledgement, credit, confirmation of a level version.
+#: Reserved: cumulative acknowledgement, credit.
 ACK: Final = 4
 CREDIT: Final = 5
-CONFIRM: Final = 6
+NAMES: Final = 6
+#: Names in one NAMES frame, and characters of each; what is beyond is left out.
+MAX_NAMES: Final = 2048
+MAX_NAME_CHARS: Final = 100
 
 #: Frame types that this version reads.
-READABLE: Final = frozenset({DATA, MARK, BYE})
+READABLE: Final = frozenset({DATA, MARK, BYE, NAMES})
 
 #: Bytes of a whole frame, header included, beyond which a collector refuses it.
 MAX_FRAME_BYTES: Final = 256 * 1024

@@ -68,10 +68,12 @@ def mark_payload(
     request: int = 0,
     exact: bool = True,
     worker: str = "w1",
+    confirmed: tuple[int, str] = (0, ""),
 ) -> list[Any]:
     """The payload of a MARK or BYE; ``emitted`` is by default what the other numbers add up to."""
     total = sent + buffered + sum(drop[2] for drop in drops) if emitted is None else emitted
-    return [source(worker), 1_700_000_000_000_000, request, total, sent, buffered, list(drops), exact, 0, "handler"]
+    counters = [request, total, sent, buffered, list(drops), exact]
+    return [source(worker), 1_700_000_000_000_000, *counters, *confirmed, "stdlib=source", [0, 0, 0]]
 
 
 def mark(who: bytes, *, sent: int, bye: bool = False, **options: Any) -> bytes:

@@ -15,8 +15,10 @@ from logbus.control import (
     State,
     pack_acknowledgement,
     pack_message,
+    pack_personal,
     unpack_acknowledgement,
     unpack_message,
+    without_address,
 )
 from logbus.errors import WireError
 
@@ -38,7 +40,7 @@ def test_a_state_comes_out_as_it_went_in() -> None:
 
 def test_keys_of_later_versions_are_left_aside() -> None:
     """A state may say more than this version reads."""
-    assert State.unpack(changed(levels=[["rotator", 10]])) == STATE
+    assert State.unpack(changed(moods=[["rotator", 10]])) == STATE
 
 
 @pytest.mark.parametrize(
@@ -101,3 +103,14 @@ def test_what_is_no_acknowledgement_is_refused(message: bytes) -> None:
     """A message of another length or topic is none."""
     with pytest.raises(WireError):
         unpack_acknowledgement(message)
+
+
+def test_a_state_may_be_for_one_producer() -> None:
+    """Its address comes off; an acknowledgement, which has the same address, stays what it is, whatever its number."""
+    state = STATE.pack(welcome=True)
+    personal = pack_personal(bytes(16), state)
+    assert personal.startswith(PRODUCER_TOPIC + bytes(16))
+    assert without_address(personal) == state == without_address(state)
+    for seq in (0, 0x57 << 56, (1 << 64) - 1):
+        acknowledgement = pack_acknowledgement(bytes(16), seq, bye=True)
+        assert without_address(acknowledgement) == acknowledgement

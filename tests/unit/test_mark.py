@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from logbus.collectors.mark import MAX_COUNT, decode_mark
+from logbus.collectors.mark import MAX_COUNT, decode_mark, decode_names
 from logbus.errors import WireError
 from logbus.levels import BUCKETS
-from logbus.wire import PRODUCER_REASONS, pack_payload
-from tests.frames import mark_payload
+from logbus.wire import MAX_NAME_CHARS, MAX_NAMES, PRODUCER_REASONS, pack_payload
+from tests.frames import mark_payload, source
 
 #: Where the numbers stand in the payload, and the largest that is read.
 NUMBERS = {
@@ -27,11 +27,23 @@ def test_the_counters_as_they_were_said() -> None:
     """Every term comes out under its name."""
     drops = [[0, 1, 5], [2, 3, 1]]
     payload = mark_payload(sent=10, emitted=18, buffered=2, drops=drops, request=4, exact=False, worker="w")
+    payload[8:] = [7, "ab12", "stdlib=source", [5, 2, 1]]
     found = decode_mark(pack_payload(payload))
     assert (found.source.worker, found.source.pid, found.source.host, found.source.app_name) == ("w", 7, "host", "app")
     assert (found.emitted, found.sent, found.buffered, found.request) == (18, 10, 2, 4)
     assert found.drops == [(0, 1, 5), (2, 3, 1)]
-    assert (found.exact, found.level_version, found.gate) == (False, 0, "handler")
+    assert (found.exact, found.level_version, found.ledger) == (False, 7, "ab12")
+    assert (found.gate, found.recorder) == ("stdlib=source", (5, 2, 1))
+
+
+def test_the_names_of_loggers_as_they_were_said() -> None:
+    """Source and names come out; a name that is too long, or too many of them, is refused."""
+    found = decode_names(pack_payload([source("w"), ["shop.till", "httpx"]]))
+    assert (found.source.worker, found.names) == ("w", ["shop.till", "httpx"])
+    for names in (["n" * (MAX_NAME_CHARS + 1)], ["n"] * (MAX_NAMES + 1), [1], "names", None):
+        with pytest.raises(WireError) as refused:
+            decode_names(pack_payload([source("w"), names]))
+        assert refused.value.reason == "payload"
 
 
 def test_drops_are_added_up_by_reason() -> None:
@@ -90,10 +102,10 @@ def test_drops_outside_the_table_are_refused(drops: Any) -> None:
         pack_payload(mark_payload(sent=1))[:-1],
         pack_payload(mark_payload(sent=1)) + b"\0",
         pack_payload([["host", 7, "w"], *mark_payload(sent=1)[1:]]),
-        pack_payload([*mark_payload(sent=1)[:-1], "g" * 33]),
-        pack_payload([*mark_payload(sent=1)[:-1], b"gate"]),
+        pack_payload([*mark_payload(sent=1)[:-2], "g" * 65, [0, 0, 0]]),
+        pack_payload([*mark_payload(sent=1)[:-2], b"gate", [0, 0, 0]]),
         b"\x91" * 100_000,
-        pack_payload(mark_payload(sent=1)).replace(b"handler", b"\xff\xfe\xfd\xfc\xfb\xfa\xf9"),
+        pack_payload(mark_payload(sent=1)).replace(b"stdlib", b"\xff\xfe\xfd\xfc\xfb\xfa"),
     ],
     ids=range(14),
 )

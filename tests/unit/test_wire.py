@@ -95,7 +95,7 @@ def test_bytes_behind_a_frame_are_refused() -> None:
         (sealed(type=0), "type"),
         (sealed(type=wire.ACK), "type"),
         (sealed(type=wire.CREDIT), "type"),
-        (sealed(type=wire.CONFIRM), "type"),
+        (sealed(type=7), "type"),
         (sealed(count=wire.MAX_FRAME_RECORDS + 1), "count"),
         (sealed(type=wire.MARK, count=1), "count"),
         (sealed(type=wire.BYE, count=1), "count"),

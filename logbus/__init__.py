@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from logbus.producers.intercept import InterceptHandler
     from logbus.producers.loguru import loguru_handler, loguru_sink
     from logbus.producers.producer import Producer, Stats
+    from logbus.producers.structlog import StructlogProcessor
+    from logbus.producers.structlog_front import make_filtering_bound_logger
 
 __version__ = "0.1.0"
 
@@ -29,6 +31,7 @@ __all__ = [
     "LogbusHandler",
     "Producer",
     "Stats",
+    "StructlogProcessor",
     "__version__",
     "bind",
     "clear_context",
@@ -38,6 +41,7 @@ __all__ = [
     "flush",
     "loguru_handler",
     "loguru_sink",
+    "make_filtering_bound_logger",
     "shutdown",
     "stats",
 ]
@@ -49,6 +53,7 @@ _HOMES = {
     "LogbusHandler": "logbus.producers.handler",
     "Producer": "logbus.producers.producer",
     "Stats": "logbus.producers.producer",
+    "StructlogProcessor": "logbus.producers.structlog",
     "bind": "logbus.producers.context",
     "clear_context": "logbus.producers.context",
     "configure": "logbus.producers.configure",
@@ -57,6 +62,7 @@ _HOMES = {
     "flush": "logbus.producers.configure",
     "loguru_handler": "logbus.producers.loguru",
     "loguru_sink": "logbus.producers.loguru",
+    "make_filtering_bound_logger": "logbus.producers.structlog_front",
     "shutdown": "logbus.producers.configure",
     "stats": "logbus.producers.configure",
 }

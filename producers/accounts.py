@@ -17,6 +17,9 @@ from logbus.producers.buffer import Buffer, Entry
 from logbus.producers.pack import microseconds
 from logbus.wire import SHUTDOWN, pack_payload
 
+#: What a MARK confirms: version and ledger of the level rules in force, the gates, the flight recorder's counts.
+Confirmed = tuple[int, str, str, tuple[int, int, int]]
+
 #: Seconds between two reports of drops: one summary, never a line per drop.
 REPORT_INTERVAL_S: Final = 1.0
 #: Attempts at counters that agree with each other while other threads go on counting.
@@ -33,7 +36,7 @@ class Accounts:
         self._reported = [0] * len(Totals().dropped)
         self._report_at = 0.0
 
-    def mark(self, answered: int, *, bye: bool = False) -> bytes:
+    def mark(self, answered: int, confirmed: Confirmed, *, bye: bool = False) -> bytes:
         """The payload of a MARK: counters that agree with each other. ``answered`` is the mark request it answers.
 
         In a BYE nothing is buffered: calls that are under way still can only end as dropped by the shutdown.
@@ -60,8 +63,7 @@ class Accounts:
                 buffered,
                 totals.drops(),
                 self.counters.exact,
-                0,
-                "handler",
+                *confirmed,
             ]
         )
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, get_args
 
+from logbus.errors import ConfigurationError
 from logbus.producers.handler import LogbusHandler
-from logbus.producers.loguru import attach, is_attached
+from logbus.producers.loguru_front import LOGURU, Source
 from logbus.producers.producer import EXITS, Producer, Stats, all_producers, producer_for
 from logbus.producers.settings import resolve
+from logbus.producers.stdlib import STDLIB
+from logbus.producers.structlog_front import STRUCTLOG
 
 #: Seconds that configure() waits for a collector's welcome, at most, and only where one seems to be.
 WELCOME_TIMEOUT: Final = 0.1
@@ -28,7 +33,9 @@ def configure(
     capacity_bytes: int | None = None,
     on_full: str | None = None,
     shutdown_timeout: float | None = None,
+    flight_recorder: bool | str | Mapping[str, Any] | None = None,
     loguru: bool | None = None,
+    source: Source | None = None,
     sigterm: bool = True,
 ) -> Producer:
     """Makes this process a worker: its stdlib root logger, and loguru when it is in use, log to the collector.
@@ -47,8 +54,13 @@ def configure(
         capacity_bytes: bytes (estimated) that wait at most.
         on_full: "shed_lowest" gives up lower levels first, "drop_newest" the new record, "drop_oldest" the oldest.
         shutdown_timeout: seconds for the drain at exit, at most.
+        flight_recorder: True, or a table of what to keep: ``level`` (default "DEBUG"), ``trigger`` ("ERROR"),
+            ``records`` (1000, at most 10,000) and ``seconds`` (60). Off by default.
         loguru: attach to loguru; by default if it has been imported. Loguru's own default handler (id 0, stderr)
-            is replaced, handlers that the application added stay.
+            is replaced, handlers that the application added stay. False gives it back.
+        source: how loguru's records come. "handler": through loguru. "direct": past it, from the modules that have
+            loguru's ``logger`` among their globals; other handlers don't see those. By default directly while there
+            is no other handler.
         sigterm: drain on SIGTERM where the application has no handler of its own (main thread only).
 
     Returns:
@@ -68,21 +80,29 @@ def configure(
         "capacity_bytes": capacity_bytes,
         "on_full": on_full,
         "shutdown_timeout": shutdown_timeout,
+        "flight_recorder": flight_recorder,
     }
     settings = resolve(given)
+    if source not in (None, *get_args(Source)):
+        raise ConfigurationError([f"source= {source!r}: expected one of {', '.join(get_args(Source))}"])
     producer = producer_for(settings)
+    if loguru if loguru is not None else "loguru" in sys.modules:
+        # Before an earlier producer ends: what is logged meanwhile goes to the one or to the other.
+        LOGURU.begin(producer, level=settings.level if settings.level is not None else logging.INFO, source=source)
+    elif loguru is False:
+        LOGURU.end()
+    STRUCTLOG.serve(producer)
     root = logging.getLogger()
     _attach(root, producer)
     if settings.level is not None:
         root.setLevel(settings.level)
-    elif root.level == logging.WARNING:  # what a root logger has when nobody has chosen
+    elif STDLIB.own_level(root) == logging.WARNING:  # what a root logger has when nobody has chosen
         root.setLevel(logging.INFO)
-    if (loguru if loguru is not None else "loguru" in sys.modules) and not is_attached(producer):
-        attach(producer, level=settings.level if settings.level is not None else logging.INFO)
+    producer.gate.attach(STDLIB)
     if sigterm:
         EXITS.drain_on_sigterm()
     producer.reopen()
-    if settings.endpoint.lock.exists():
+    if os.path.exists(settings.endpoint.lock):  # no error where the directory may not be passed
         producer.wait_welcome(WELCOME_TIMEOUT)
     return producer
 
@@ -117,8 +137,10 @@ def flush(timeout: float) -> bool:
 def shutdown(timeout: float | None = None) -> Stats:
     """Drains for at most ``timeout`` seconds and closes the book; what is logged later is counted as dropped.
 
-    Idempotent; runs by itself at exit. ``configure()`` begins anew.
+    Level rules end with it: every library is as the application had it. Idempotent; the drain runs by itself at exit.
+    ``configure()`` begins anew.
     """
     for producer in all_producers():
         producer.shutdown(timeout)
+        producer.gate.close()
     return stats()

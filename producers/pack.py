@@ -37,8 +37,6 @@ _TIMES: Final = range(-(1 << 63), 1 << 63)
 _NUMBERS: Final = range(-(1 << 31), 1 << 31)
 #: Call sites whose row is kept from frame to frame.
 _SITES_KEPT: Final = 8192
-#: Loggers that name no component of their own.
-_NAMELESS: Final = frozenset({"root", "__main__"})
 
 Record = list[Any]
 
@@ -97,7 +95,7 @@ class Packer:
     def _site_row(self, site: tuple[Any, ...]) -> tuple[Any, ...]:
         logger, level_no, level_name, module, function, line = site
         logger = _name(logger) or "root"
-        component = self._component if self._component and logger in _NAMELESS else component_of(logger)
+        component = component_of(logger, self._component)
         row = (logger, _number(level_no), _name(level_name), _name(module), _name(function), _number(line), component)
         if len(self._site_rows) >= _SITES_KEPT:
             self._site_rows.clear()

@@ -14,7 +14,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -23,7 +23,10 @@ from logbus.bus import is_bound, private_directory
 from logbus.counters import Counters, Meta
 from logbus.producers.buffer import Buffer
 from logbus.producers.fork import Forks, is_about_to_exec
+from logbus.producers.gate import Gate
 from logbus.producers.leave import Exits
+from logbus.producers.opener import Opener
+from logbus.producers.recorder import Recorder
 from logbus.producers.sender import Sender
 from logbus.producers.settings import ProducerSettings, host_name
 from logbus.wire import PRODUCER_REASONS, REASONS
@@ -38,11 +41,17 @@ Site = tuple[str, int, str, str, str, int]
 #: extra and nested fields (:func:`logbus.producers.sanitise.split_extra`), exception
 #: (:func:`logbus.producers.exception.describe`) or None, and its size in bytes, estimated, for the buffer's limit.
 Emit = Callable[[float, Site, str, str, "dict[str, Any] | None", "dict[str, Any] | None", Any, int], None]
+#: What a flight recorder counts.
+_RECORDER: Final = ("recorded", "replayed", "discarded")
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The counters of a process. ``dropped`` is by reason; ``queued`` and ``bytes`` are what the buffer holds."""
+    """The counters of a process. ``dropped`` is by reason; ``queued`` and ``bytes`` are what the buffer holds.
+
+    ``recorder`` has those of the flight recorder where there is one: recorded, replayed, discarded. What it replayed
+    is among the emitted, the rest of what it recorded is not.
+    """
 
     emitted: int = 0
     sent: int = 0
@@ -50,6 +59,7 @@ class Stats:
     queued: int = 0
     bytes: int = 0
     level_version: int = 0
+    recorder: dict[str, int] | None = None
 
     def __add__(self, other: Stats) -> Stats:
         reasons = {**self.dropped, **other.dropped}
@@ -60,7 +70,12 @@ class Stats:
             self.queued + other.queued,
             self.bytes + other.bytes,
             max(self.level_version, other.level_version),
+            _sum(self.recorder, other.recorder),
         )
+
+
+def _sum(one: dict[str, int] | None, other: dict[str, int] | None) -> dict[str, int] | None:
+    return one if other is None else other if one is None else {key: one[key] + other[key] for key in one}
 
 
 class Life:
@@ -68,7 +83,7 @@ class Life:
 
     __slots__ = ("buffer", "counters", "producer", "sender")
 
-    def __init__(self, settings: ProducerSettings, *, mute: bool = False) -> None:
+    def __init__(self, settings: ProducerSettings, gate: Gate, *, mute: bool = False) -> None:
         """Opens it. A ``mute`` life has no sender: its records are counted and dropped."""
         pid = os.getpid()
         meta = Meta(host_name(), pid, settings.worker_name(pid), settings.application(), time.time_ns() // 1000)
@@ -81,12 +96,19 @@ class Life:
         self.counters = Counters(pages, self.producer, meta)
         self.buffer = Buffer(settings.capacity, settings.capacity_bytes, settings.on_full, self.counters)
         self.sender: Sender | None = None
+        gate.begin(worker=meta.worker, pid=pid, host=meta.host, snapshot=settings.control.levels)
         if mute:
             self.buffer.closed = True
             return
         try:
             self.sender = Sender(
-                settings.endpoint, settings.control, self.buffer, self.counters, meta, settings.component
+                settings.endpoint,
+                settings.control,
+                self.buffer,
+                self.counters,
+                meta,
+                gate,
+                component=settings.component,
             )
         except (OSError, RuntimeError):  # out of descriptors or threads, or the interpreter is going down
             self.buffer.closed = True
@@ -110,6 +132,11 @@ class Producer:
 
     def __init__(self, settings: ProducerSettings) -> None:
         self.settings = settings
+        #: The level rules in force, and the libraries through which they act.
+        self.gate = Gate(component=settings.component)
+        if settings.flight_recorder is not None:
+            self.gate.recorder = Recorder(settings.flight_recorder)
+        self._opener: Opener | None = None
         self._mute = False
         self._life: Life | None = None
         self._past = Stats()
@@ -122,7 +149,8 @@ class Producer:
         #: The buffer's method, from when on nobody waits in ``_early``.
         self._put: Emit | None = None
         #: Takes a record on its way. Never waits; raises nothing but what a signal handler raises. It is the buffer's
-        #: own method once there is a buffer, so that a log call takes no step more than it needs.
+        #: own method once there is a buffer, so that a log call takes no step more than it needs (behind the flight
+        #: recorder where there is one).
         self.emit: Emit = self._emit_early
 
     def _emit_early(self, *record: Any) -> None:
@@ -139,8 +167,9 @@ class Producer:
         if self._put is None and next(self._openers) == 0:
             try:
                 if self._life is None:
-                    self._life = Life(self.settings, mute=self._mute)
-                self._let_go(self._life.buffer.put)
+                    self._life = Life(self.settings, self.gate, mute=self._mute)
+                put, recorder = self._life.buffer.put, self.gate.recorder
+                self._let_go(put if recorder is None else recorder.behind(put))
             except BaseException:  # a signal handler raised: the next record goes on from here
                 self._openers = itertools.count()
                 raise
@@ -177,6 +206,10 @@ class Producer:
 
     def shutdown(self, timeout: float | None = None) -> Stats:
         """Drains for at most ``timeout`` seconds (default: the settings') and closes the book. Idempotent."""
+        if self._opener is not None:
+            self._opener.stop()
+        if self.gate.recorder is not None:
+            self.gate.recorder.discard()
         life = self._life
         if life is not None and life.sender is not None and not life.buffer.closed:
             life.sender.finish(self.settings.shutdown_timeout if timeout is None else timeout)
@@ -195,10 +228,15 @@ class Producer:
     def stats(self) -> Stats:
         """The counters of this process, earlier lives included."""
         life = self._life
-        return self._past + life.stats() if life is not None else self._past
+        now = self._past + life.stats() if life is not None else self._past
+        version, _, _, counts = self.gate.confirmed()
+        recorder = dict(zip(_RECORDER, counts, strict=True)) if self.gate.recorder is not None else None
+        return replace(now, level_version=version, recorder=recorder)
 
     def before_fork(self) -> None:
         """Stops thread and context, so that the child inherits neither."""
+        if self._opener is not None:
+            self._opener.stop()
         life = self._life
         if life is not None and life.sender is not None:
             life.sender.pause(FORK_TIMEOUT)
@@ -208,19 +246,26 @@ class Producer:
         life = self._life
         if life is not None and life.sender is not None:
             life.sender.resume()
+        elif life is None and self._opener is not None:
+            self._open_soon()
 
     def after_fork_in_child(self) -> None:
-        """Begins anew: a child is another producer.
-
-        It opens with its first record and not here: many a child closes every descriptor and becomes another program
-        (pexpect) or a daemon, and on a live ZeroMQ context that closing is an abort.
-        """
+        """Begins anew: a child is another producer. It opens with its first record, or soon by itself."""
         life, self._life = self._life, None
         self._past = Stats()
         self._begin()
+        self.gate.after_fork()
+        if self.gate.recorder is not None:
+            self.gate.recorder.after_fork()
         if life is not None:
             life.abandon()
         self._mute = is_about_to_exec()
+        if (life is not None or self._opener is not None) and not self._mute:
+            self._open_soon()
+
+    def _open_soon(self) -> None:
+        self._opener = Opener(self.open)
+        self._opener.start()
 
 
 _ALL: weakref.WeakSet[Producer] = weakref.WeakSet()

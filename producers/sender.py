@@ -21,7 +21,6 @@ import os
 import select
 import threading
 import time
-from dataclasses import dataclass
 from typing import Final
 
 import zmq
@@ -30,9 +29,13 @@ from logbus.bus import Endpoint, is_bound, push_socket
 from logbus.counters import Counters, Meta
 from logbus.producers.accounts import Accounts
 from logbus.producers.buffer import Buffer
+from logbus.producers.flushes import Flushes
+from logbus.producers.gate import Gate
 from logbus.producers.pack import FRAME_BYTES, FRAME_RECORDS, Packed, Packer
+from logbus.producers.pipe import WakePipe
 from logbus.producers.subscriber import Subscriber
-from logbus.wire import ACK_WANTED, BYE, DATA, MARK, UNENCODABLE, pack_frame
+from logbus.rules import Levels
+from logbus.wire import ACK_WANTED, BYE, DATA, MARK, NAMES, UNENCODABLE, pack_frame, pack_payload
 
 #: Seconds that the first record of a burst waits for company; one of level ERROR or above does not wait.
 GATHER_S: Final = 0.02
@@ -48,22 +51,23 @@ WELCOME_S: Final = 0.1
 SETTLE_S: Final = 0.05
 
 
-@dataclass(slots=True)
-class _Flush:
-    """Somebody who waits until everything before a ticket is collected; ``sent`` once it has been sent."""
-
-    ticket: int
-    done: threading.Event
-    sent: int | None = None
-
-
 class Sender:
     """The thread of one producer life and everything it owns. Other threads use the methods above the line only."""
 
     def __init__(
-        self, endpoint: Endpoint, control: Endpoint, buffer: Buffer, counters: Counters, meta: Meta, component: str
+        self,
+        endpoint: Endpoint,
+        control: Endpoint,
+        buffer: Buffer,
+        counters: Counters,
+        meta: Meta,
+        gate: Gate,
+        *,
+        component: str,
     ) -> None:
         self._urgent = False
+        self._gate = gate
+        self._source = meta.source()
         self._endpoint = endpoint
         self._control = control
         self._buffer = buffer
@@ -73,17 +77,16 @@ class Sender:
         self._outgoing: list[Packed] = []
         self._passed = -1
         self._mark_due = False
+        self._names_due = False
         self._next_mark = 0.0
         self._next_ask = 0.0
         self._answered = 0
         self._life = ""
         self._acknowledged = 0
-        self._flushes: list[_Flush] = []
+        self._flushes = Flushes()
         self._welcomed = threading.Event()
-        self._reading, self._writing = os.pipe()
-        buffer.wake, buffer.hurry = self.wake, self.hurry
-        os.set_blocking(self._reading, False)
-        os.set_blocking(self._writing, False)
+        self._pipe = WakePipe()
+        buffer.wake, buffer.hurry, gate.wake = self._pipe.wake, self.hurry, self._pipe.wake
         # Between the thread and those that begin or end it; no log call ever touches it.
         self._turning = threading.RLock()
         self._running = False
@@ -98,16 +101,11 @@ class Sender:
             self._close_pipe()
             raise
 
-    def wake(self) -> None:
-        """Wakes the thread. Safe in a signal handler; never blocks."""
-        with contextlib.suppress(OSError):  # full: it is awake as it is; closed: it has ended
-            os.write(self._writing, b"\0")
-
     def hurry(self) -> None:
         """Sends what the buffer holds at once: a crash may follow. Safe in a signal handler; never blocks."""
         if not self._urgent:
             self._urgent = True
-            self.wake()
+            self._pipe.wake()
 
     def wait_welcome(self, timeout: float) -> bool:
         """Waits until a collector has said its state, at most ``timeout`` seconds."""
@@ -120,14 +118,9 @@ class Sender:
 
     def flush(self, timeout: float) -> bool:
         """Waits until everything emitted before is in a collector's ledger. False after ``timeout`` seconds."""
-        flush = _Flush(self._buffer.ticket(), threading.Event())
-        self._flushes.append(flush)
+        flush = self._flushes.begin(self._buffer.ticket())
         self.hurry()
-        if flush.done.wait(timeout):
-            return True
-        with contextlib.suppress(ValueError):  # it came at the last moment
-            self._flushes.remove(flush)
-        return flush.done.is_set()
+        return self._flushes.wait(flush, timeout)
 
     def finish(self, timeout: float) -> None:
         """Drains for at most ``timeout`` seconds, closes the book and ends the thread. Never hangs."""
@@ -139,7 +132,7 @@ class Sender:
             if not self._running:  # paused for a fork: a signal handler may end the process in the middle of one
                 with contextlib.suppress(RuntimeError):  # the interpreter is going down
                     self._start()
-        self.wake()
+        self._pipe.wake()
         with contextlib.suppress(RuntimeError):  # a signal handler came between the thread's making and its start
             # The thread keeps the deadline itself; the margin is for a slow machine, not for the drain.
             self._thread.join(timeout + 0.4)
@@ -157,7 +150,7 @@ class Sender:
         with self._turning:
             self._pause_wanted = True
             thread = self._thread
-        self.wake()
+        self._pipe.wake()
         # A finalizer may fork in any thread, in this one too.
         if self._stuck_at != self._acknowledged and thread is not threading.current_thread():
             until = time.monotonic() + timeout
@@ -210,24 +203,16 @@ class Sender:
             if over:
                 self._close_pipe()
 
-    def _empty_pipe(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._reading, 4096)
-
     def _wait_to_retry(self) -> None:
         if self._deadline is None:
             waking = select.poll()
-            waking.register(self._reading, select.POLLIN)
+            waking.register(self._pipe.reading, select.POLLIN)
             waking.poll(RETRY_S * 1000)
-            self._empty_pipe()
+            self._pipe.empty()
 
     def _close_pipe(self) -> None:
-        fds = self._reading, self._writing
-        self._reading = self._writing = -1  # first: a number that is closed may be somebody else's file soon
         self._buffer.asleep = False
-        for fd in fds:
-            with contextlib.suppress(OSError):
-                os.close(fd)
+        self._pipe.close()
 
     def _session(self) -> bool:
         """Connects and serves until a fork (False) or the end (True)."""
@@ -235,10 +220,10 @@ class Sender:
         try:
             push = push_socket(context)
             push.connect(self._endpoint.url)
-            subscriber = Subscriber(context, self._control, self._counters.producer)
+            subscriber = Subscriber(context, self._control, self._counters.producer, self._hear_levels)
             poller = zmq.Poller()
             poller.register(subscriber.socket, zmq.POLLIN)
-            poller.register(self._reading, zmq.POLLIN)
+            poller.register(self._pipe.reading, zmq.POLLIN)
             poller.register(push, 0)
             self._serve(push, subscriber, poller)
             over = self._deadline is not None
@@ -253,10 +238,12 @@ class Sender:
         gather_until = 0.0
         while True:
             self._hear(subscriber)
+            if self._gate.tick():
+                self._mark_due = True
             now = time.monotonic()
             if now >= self._next_mark:
                 self._next_mark = now + MARK_INTERVAL_S
-                self._mark_due = True
+                self._mark_due = self._names_due = True
             ending = self._deadline is not None
             free = True
             if ending or self._pause_wanted or self._urgent or self._mark_due or now >= gather_until:
@@ -268,7 +255,9 @@ class Sender:
                 return
             if ending and self._over(subscriber):
                 return
-            wait_until = min(self._next_mark, self._next_ask) if self._asking() else self._next_mark
+            wait_until = min(self._next_mark, self._gate.due)
+            if self._asking():
+                wait_until = min(wait_until, self._next_ask)
             if ending:
                 wait_until = min(wait_until, self._give_up)
             if serving and free:
@@ -283,9 +272,9 @@ class Sender:
         """Sleeps until something happens or the time is there. True when a log call has woken the thread."""
         poller.modify(push, zmq.POLLOUT if blocked else 0)
         events = poller.poll(max(0, math.ceil((until - time.monotonic()) * 1000)))
-        woken = any(source == self._reading for source, _ in events)
+        woken = any(source == self._pipe.reading for source, _ in events)
         if woken:
-            self._empty_pipe()
+            self._pipe.empty()
         return woken
 
     def _over(self, subscriber: Subscriber) -> bool:
@@ -306,7 +295,7 @@ class Sender:
         """Whether somebody waits for an acknowledgement."""
         if self._acknowledged >= self._counters.sent:
             return False
-        return self._pause_wanted or any(flush.sent is not None for flush in self._flushes)
+        return self._pause_wanted or self._flushes.asking
 
     def _hear(self, subscriber: Subscriber) -> None:
         changed = subscriber.read()
@@ -315,16 +304,25 @@ class Sender:
         if state is not None and changed:
             if state.life != self._life or state.request > self._answered or state.state == "draining":
                 self._mark_due = True
+            if state.life != self._life:
+                self._gate.forget_told()
+                self._names_due = True
             self._life = state.life
             self._answered = state.request
             self._counters.say_welcomed()
             self._welcomed.set()
         self._settle_flushes()
 
+    def _hear_levels(self, levels: Levels, welcome: bool) -> None:
+        if self._gate.take(levels, welcome=welcome):
+            self._mark_due = True  # it confirms them, before what waits in the buffer
+
     def _send(self, push: zmq.Socket[bytes], subscriber: Subscriber) -> bool:
         """Sends what the buffer holds and a due MARK. False when the socket took no more."""
         while subscriber.state is not None:
             if self._mark_due and not self._send_mark(push):
+                return False
+            if self._names_due and not self._send_names(push):
                 return False
             if not self._serving(subscriber):
                 return True
@@ -345,10 +343,9 @@ class Sender:
 
     def _ask(self, push: zmq.Socket[bytes]) -> bool:
         """Asks for an acknowledgement if somebody waits for it, and again when none has come for a while."""
-        waiting = list(self._flushes)  # before the look: who comes later may have logged something after it
+        waiting = self._flushes.waiting()  # before the look
         if not self._buffer.records:
-            for flush in waiting:
-                flush.sent = self._counters.sent if flush.sent is None else flush.sent
+            self._flushes.all_sent(waiting, self._counters.sent)
         self._settle_flushes()
         if not self._asking() or time.monotonic() < self._next_ask:
             return True
@@ -356,11 +353,20 @@ class Sender:
 
     def _send_mark(self, push: zmq.Socket[bytes]) -> bool:
         flags = ACK_WANTED if self._asking() else 0
-        if not self._offer(push, MARK, 0, self._accounts.mark(self._answered), flags=flags):
+        if not self._offer(push, MARK, 0, self._accounts.mark(self._answered, self._gate.confirmed()), flags=flags):
             return False
         self._mark_due = False
         if flags:
             self._next_ask = time.monotonic() + ASK_INTERVAL_S
+        return True
+
+    def _send_names(self, push: zmq.Socket[bytes]) -> bool:
+        """Tells the collector which loggers exist here, if there are new ones."""
+        names = self._gate.names()
+        if names is not None and not self._offer(push, NAMES, 0, pack_payload([self._source, names])):
+            self._gate.forget_told()
+            return False
+        self._names_due = False
         return True
 
     def _send_packed(self, push: zmq.Socket[bytes], packed: Packed) -> bool:
@@ -388,13 +394,7 @@ class Sender:
         return True
 
     def _settle_flushes(self) -> None:
-        for flush in list(self._flushes):
-            if flush.sent is None and self._passed > flush.ticket:
-                flush.sent = self._counters.sent
-            if flush.sent is not None and self._acknowledged >= flush.sent:
-                flush.done.set()
-                with contextlib.suppress(ValueError):  # whoever waited has just given up
-                    self._flushes.remove(flush)
+        self._flushes.settle(passed=self._passed, sent=self._counters.sent, acknowledged=self._acknowledged)
 
     def _close_book(self, push: zmq.Socket[bytes], subscriber: Subscriber, poller: zmq.Poller) -> None:
         """The last words of a producer: what is left becomes counted drops, then the BYE, and its acknowledgement."""
@@ -413,7 +413,8 @@ class Sender:
         ):
             blocked = False
             if now >= self._next_ask:  # once more when no answer came: it may have been lost
-                blocked = not self._offer(push, BYE, 0, self._accounts.mark(self._answered, bye=True), flags=ACK_WANTED)
+                bye = self._accounts.mark(self._answered, self._gate.confirmed(), bye=True)
+                blocked = not self._offer(push, BYE, 0, bye, flags=ACK_WANTED)
                 self._next_ask = now if blocked else now + ASK_INTERVAL_S
             self._hear(subscriber)
             if subscriber.bye_acknowledged or (not self._serving(subscriber) and self._safe_to_close(subscriber)):

@@ -6,6 +6,7 @@ The file is ``[tool.logbus]`` of ./pyproject.toml; for ``endpoint`` and ``contro
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -20,6 +21,7 @@ from logbus.bus import Endpoint, control_endpoint, records_endpoint
 from logbus.errors import ConfigurationError
 from logbus.levels import parse_level
 from logbus.producers.buffer import OnFull
+from logbus.producers.recorder import Flight
 
 #: Records that a producer holds at most.
 CAPACITY: Final = 65_536
@@ -39,7 +41,10 @@ _ENVIRONMENT: Final = {
     "capacity_bytes": "LOGBUS_CAPACITY_BYTES",
     "on_full": "LOGBUS_ON_FULL",
     "shutdown_timeout": "LOGBUS_SHUTDOWN_TIMEOUT",
+    "flight_recorder": "LOGBUS_FLIGHT_RECORDER",
 }
+#: The level that deployments of proxywhirl set already: it counts where nobody has said one.
+_DEPLOYED_LEVEL: Final = "PROXYWHIRL_LOG_LEVEL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,8 @@ class ProducerSettings:
     """What a producer needs to know.
 
     ``component`` names the component of records whose logger names none (the root logger, ``__main__``).
-    ``level`` is None where nobody has said one. Empty ``worker`` and ``app_name`` mean: found out per process.
+    ``level`` is None where nobody has said one, ``flight_recorder`` where there is none. Empty ``worker`` and
+    ``app_name`` mean: found out per process.
     """
 
     endpoint: Endpoint
@@ -60,6 +66,7 @@ class ProducerSettings:
     capacity_bytes: int = CAPACITY_BYTES
     on_full: OnFull = "shed_lowest"
     shutdown_timeout: float = SHUTDOWN_TIMEOUT
+    flight_recorder: Flight | None = None
 
     def worker_name(self, pid: int) -> str:
         """The name of this process as a worker: the one given, or the application's with the pid."""
@@ -109,6 +116,9 @@ def resolve(
             problems.append(f"{where} {value!r}: expected {_EXPECTED[key]}")
     if problems:
         raise ConfigurationError(problems)
+    if "level" not in checked:
+        with contextlib.suppress(ConfigurationError):  # not written for us: a mistake there must stop no application
+            checked["level"] = parse_level(environ[_DEPLOYED_LEVEL]) if environ.get(_DEPLOYED_LEVEL) else None
     endpoint = checked.pop("endpoint", None) or records_endpoint()
     control = checked.pop("control", None) or control_endpoint(records=endpoint)
     return ProducerSettings(endpoint=endpoint, control=control, **checked)
@@ -193,6 +203,7 @@ _CHECKS: Final[Mapping[str, Any]] = {
     "capacity_bytes": _whole,
     "on_full": _on_full,
     "shutdown_timeout": _seconds,
+    "flight_recorder": Flight.of,
 }
 _EXPECTED: Final[Mapping[str, str]] = {
     "endpoint": "a URL",
@@ -205,4 +216,5 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "capacity_bytes": "a number of bytes, at least 1",
     "on_full": "one of " + ", ".join(get_args(OnFull)),
     "shutdown_timeout": "seconds from 0 to 3600",
+    "flight_recorder": "true, false or a table",
 }

@@ -84,8 +84,17 @@ def untouched_logging(nothing_left: None) -> Iterator[None]:
         logger.setLevel(level)
         logger.handlers[:], logger.filters[:] = handlers, filters
         logger.propagate, logger.disabled = propagate, disabled
+    if "logbus.producers.loguru_front" in sys.modules:  # first: it would put its handler back
+        sys.modules["logbus.producers.loguru_front"].LOGURU.end()
+    if "logbus.producers.structlog_front" in sys.modules:
+        structlog_front = sys.modules["logbus.producers.structlog_front"].STRUCTLOG
+        structlog_front.leave()
+        structlog_front._wrappers.clear()
+        structlog_front._processors.clear()
     loguru_logger.remove()
     loguru_logger.configure(extra={})
+    loguru_logger._core.patcher = None  # type: ignore[attr-defined]
+    loguru_logger.enable("")
     if "logbus.producers.context" in sys.modules:
         sys.modules["logbus.producers.context"].clear_context()
     if "logbus.producers.producer" in sys.modules:

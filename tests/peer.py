@@ -10,7 +10,7 @@ import os
 import secrets
 import threading
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -19,11 +19,12 @@ import zmq
 
 from logbus.bus import Endpoint, control_endpoint, publisher_socket, pull_socket, push_socket
 from logbus.collectors.decode import Batch, decode
-from logbus.collectors.mark import Mark, decode_mark
+from logbus.collectors.mark import Mark, decode_mark, decode_names
 from logbus.collectors.zap import Doorkeeper
 from logbus.control import PRODUCER_TOPIC, State, pack_acknowledgement
 from logbus.producers import producer
-from logbus.wire import ACK_WANTED, BYE, DATA, unpack_frame
+from logbus.rules import Levels, Rule
+from logbus.wire import ACK_WANTED, BYE, DATA, NAMES, unpack_frame
 from tests.eventually import eventually
 
 
@@ -57,6 +58,8 @@ class Arrivals:
     frames: list[Batch] = field(default_factory=list)
     marks: list[tuple[bytes, Mark]] = field(default_factory=list)
     byes: dict[bytes, Mark] = field(default_factory=dict)
+    #: The loggers that each producer has told of, last.
+    names: dict[bytes, set[str]] = field(default_factory=dict)
 
     @property
     def records(self) -> list[Arrived]:
@@ -94,7 +97,7 @@ class Peer:
         self.endpoint = endpoint
         self.arrivals = Arrivals()
         self.listeners: set[bytes] = set()
-        self.state = State("ledger", secrets.token_hex(8), "peer", os.getpid(), 0, state, 0)
+        self.state = State("ledger", secrets.token_hex(8), "peer", os.getpid(), 0, state, 0, Levels("ledger"))
         self._context = zmq.Context()
         self._thread = threading.Thread(target=self._run, name="peer")
         self._ready = threading.Event()
@@ -131,10 +134,34 @@ class Peer:
         if self._failure is not None and error is None:
             raise self._failure
 
-    def say(self, state: Literal["serving", "draining"] | None = None, *, ask: bool = False) -> State:
+    def set_levels(self, *rules: Rule) -> Levels:
+        """Publishes these level rules, under the next version. Returns once they have gone out."""
+        levels = Levels(self.state.ledger, self.state.levels.version + 1, rules)
+        self.say(levels=levels)
+        return levels
+
+    def confirmed(self, version: int) -> set[int]:
+        """The pids whose last MARK confirms a version of this ledger, or a later one."""
+        last = {mark.source.pid: mark for _, mark in list(self.arrivals.marks)}
+        ledger = self.state.ledger
+        return {pid for pid, mark in last.items() if mark.ledger == ledger and mark.level_version >= version}
+
+    def say(
+        self,
+        state: Literal["serving", "draining"] | None = None,
+        *,
+        ask: bool = False,
+        levels: Levels | None = None,
+    ) -> State:
         """Publishes a state; ``ask`` asks for a MARK. Returns once it has gone out."""
         old = self.state
-        said = State(old.ledger, old.life, old.name, old.pid, old.version + 1, state or old.state, old.request + ask)
+        said = replace(
+            old,
+            version=old.version + 1,
+            state=state or old.state,
+            request=old.request + ask,
+            levels=levels or old.levels,
+        )
         self._say = said
         eventually(lambda: self._say is None, what="the state to go out")
         return said
@@ -178,7 +205,7 @@ class Peer:
         control = control_endpoint(records=self.endpoint)
         doorkeeper = Doorkeeper(self._context)
         publisher, pull = publisher_socket(self._context), pull_socket(self._context)
-        publisher.set(zmq.XPUB_WELCOME_MSG, self.state.pack())
+        publisher.set(zmq.XPUB_WELCOME_MSG, self.state.pack(welcome=True))
         publisher.bind(control.publisher.url)
         pull.bind(self.endpoint.url)
         poller = zmq.Poller()
@@ -194,7 +221,7 @@ class Peer:
                     self._listen(publisher.recv())
                 if self._say is not None:
                     self.state = self._say
-                    publisher.set(zmq.XPUB_WELCOME_MSG, self.state.pack())
+                    publisher.set(zmq.XPUB_WELCOME_MSG, self.state.pack(welcome=True))
                     publisher.send(self.state.pack())
                     self._say = None
                 if pull in ready:
@@ -218,6 +245,9 @@ class Peer:
         header, payload = unpack_frame(frame)
         if header.type == DATA:
             self.arrivals.frames.append(decode(header, payload))
+            return b""
+        if header.type == NAMES:
+            self.arrivals.names[header.producer] = set(decode_names(payload).names)
             return b""
         mark = decode_mark(payload)
         assert header.first_seq == mark.sent
@@ -244,6 +274,7 @@ def forget_producers() -> None:
         made.shutdown(0.0)
         if made._life is not None:
             made._life.counters.close()
+        made.gate.close()
         made._begin()
         made._life = None
     producer._SHARED.clear()

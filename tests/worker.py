@@ -30,14 +30,20 @@ log = logging.getLogger("shop.till")
 
 
 class Worker:
-    """A process that runs a script, which has ``logbus``, ``log``, the usual modules, and ``say(key=value)``."""
+    """A process that runs a script, which has ``logbus``, ``log``, the usual modules, and ``say(key=value)``.
 
-    def __init__(self, script: str, *arguments: str, options: tuple[str, ...] = (), **environment: str) -> None:
+    With ``stdin`` it may read from the test, until :meth:`close_stdin`.
+    """
+
+    def __init__(
+        self, script: str, *arguments: str, options: tuple[str, ...] = (), stdin: bool = False, **environment: str
+    ) -> None:
         code = _PRELUDE + textwrap.dedent(script)
         self.process = subprocess.Popen(
             [sys.executable, *options, "-c", code, *arguments],
             env=child_environment(**environment),
             cwd=ROOT,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -56,6 +62,12 @@ class Worker:
         assert line, f"the worker ended: {self.process.communicate()}"
         said: dict[str, Any] = json.loads(line)
         return said
+
+    def close_stdin(self) -> None:
+        """Ends what the script reads from stdin: the sign to go on."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.stdin = None
 
     def wait(self, timeout: float = PATIENCE) -> float:
         """Seconds from now until the process has ended; its exit status is in ``process.returncode``."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from logbus.counters import page_is_alive, read_page
+from logbus.rules import Rule
 from tests.collector_command import ROOT, child_environment
 from tests.eventually import eventually
 from tests.peer import Arrived, Peer
@@ -397,3 +398,39 @@ def test_a_child_may_close_everything_and_become_another_program(peer: Peer, sta
     )
     assert worker.hear() == {"ended": [0] * 20}
     worker.wait()
+
+
+def test_a_child_that_says_nothing_is_reached(peer: Peer, start_worker: StartWorker) -> None:
+    """Children, and theirs, that never log confirm what the operator sets, as their parent does; none of them hangs."""
+    worker = start_worker(
+        """
+        logbus.configure()
+        pids = [os.getpid()]
+        reading, writing = os.pipe()
+        for _ in range(3):
+            if (pid := os.fork()) == 0:
+                grandchild = os.fork()
+                if grandchild:
+                    say(pids=[os.getpid(), grandchild])
+                os.close(writing)
+                os.read(reading, 1)
+                if grandchild:
+                    os.waitpid(grandchild, 0)
+                os._exit(0)
+            pids.append(pid)
+        say(pids=pids)
+        sys.stdin.read()
+        os.close(writing)
+        for pid in pids[1:]:
+            os.waitpid(pid, 0)
+        """,
+        # Forking before the half second is over meets the thread that waits for it.
+        options=("-W", "error"),
+        stdin=True,
+    )
+    pids = {pid for _ in range(4) for pid in worker.hear()["pids"]}
+    assert len(pids) == 7
+    version = peer.set_levels(Rule("rotator", 10)).version
+    eventually(lambda: peer.confirmed(version) >= pids, what="every process to confirm")
+    worker.close_stdin()
+    worker.finish()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from loguru import logger as loguru_logger
 
 import logbus
@@ -204,3 +205,48 @@ def test_a_flush_has_one_deadline_for_all(peer: Peer) -> None:
     peer.say("serving")
     assert logbus.flush(5)
     assert sorted(peer.arrivals.messages) == ["waits"] * 3
+
+
+def test_loguru_is_direct_and_can_be_given_back(peer: Peer) -> None:
+    """By default past its handlers, by ``source`` through ours; with ``loguru=False`` as the application had it."""
+    producer = logbus.configure()
+    assert "loguru=direct" in producer.gate.confirmed()[2]
+    logbus.configure(source="handler")
+    assert "loguru=filter" in producer.gate.confirmed()[2]
+    loguru_logger.info("by the handler")
+    logbus.configure(loguru=False)
+    loguru_logger.info("to nobody")
+    assert "loguru" not in producer.gate.confirmed()[2]
+    assert logbus.flush(5)
+    assert peer.arrivals.messages == ["by the handler"]
+
+
+def test_an_unknown_source_is_told() -> None:
+    """The mistake is named before anything is attached."""
+    with pytest.raises(ConfigurationError, match="source= 'both': expected one of direct, handler"):
+        logbus.configure(source="both")  # type: ignore[arg-type]
+    assert ours() == []
+
+
+def test_other_settings_take_loguru_along(peer: Peer) -> None:
+    """What is logged there before and after goes to one producer or the other, once."""
+    logbus.configure(worker="a")
+    loguru_logger.info("one")
+    logbus.configure(worker="b")
+    loguru_logger.info("two")
+    loguru_logger.bind(x=1).info("three")
+    assert logbus.flush(5)
+    assert sorted((record.worker, record.message) for record in peer.arrivals.records) == [
+        ("a", "one"),
+        ("b", "three"),
+        ("b", "two"),
+    ]
+
+
+def test_structlog_s_wrapper_follows_the_worker(peer: Peer) -> None:
+    """Its level is that of configure(), where nobody has said another, and its gate is named once it is in use."""
+    producer = logbus.configure(level="ERROR")
+    wrapper = logbus.make_filtering_bound_logger()
+    log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[], wrapper_class=wrapper)
+    assert log.get_effective_level() == logging.ERROR
+    assert "structlog=source" in producer.gate.confirmed()[2]

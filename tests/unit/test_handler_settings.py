@@ -11,6 +11,7 @@ import pytest
 
 from logbus.errors import ConfigurationError
 from logbus.producers.handler import LogbusHandler
+from logbus.producers.recorder import Flight
 
 
 def test_dict_config_builds_it_from_json(directories: Any) -> None:
@@ -31,6 +32,7 @@ def test_dict_config_builds_it_from_json(directories: Any) -> None:
                     "capacity_bytes": 5000,
                     "on_full": "drop_newest",
                     "shutdown_timeout": 0.5,
+                    "flight_recorder": {"records": 10},
                 }
             },
             "loggers": {"shop": {"handlers": ["bus"], "level": "DEBUG"}},
@@ -44,6 +46,7 @@ def test_dict_config_builds_it_from_json(directories: Any) -> None:
     assert (settings.endpoint.url, settings.control.url) == (f"ipc://{directories}/r", f"ipc://{directories}/c")
     assert (settings.component, settings.worker, settings.app_name) == ("till", "w", "shop")
     assert (settings.capacity, settings.capacity_bytes, settings.on_full) == (5, 5000, "drop_newest")
+    assert settings.flight_recorder == Flight(records=10)
     assert not (directories / "r.pages").exists()
 
 

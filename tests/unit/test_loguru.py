@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import pytest
 from loguru import logger
@@ -17,57 +17,24 @@ from loguru import logger
 from logbus.errors import ConfigurationError
 from logbus.producers.context import context
 from logbus.producers.exception import finish
-from logbus.producers.loguru import LoguruSink, attach, is_attached, loguru_handler, loguru_sink
+from logbus.producers.loguru import LoguruSink, loguru_handler, loguru_sink, sinks_of
 from logbus.producers.producer import Producer
 from logbus.producers.sanitise import MAX_MESSAGE_CHARS
-
-
-class Entry(NamedTuple):
-    """What a producer is given."""
-
-    created: float
-    site: tuple[str, int, str, str, str, int]
-    thread: str
-    message: str
-    extra: dict[str, Any] | None
-    nested: dict[str, Any] | None
-    exception: Any
-    size: int
-
-
-class Recorder:
-    """A producer that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    def emit(self, *arguments: Any) -> None:
-        """Keeps one record."""
-        self.entries.append(Entry(*arguments))
-
-    @property
-    def last(self) -> Entry:
-        """The newest record."""
-        return self.entries[-1]
-
-
-def producer_of(recorder: Recorder) -> Producer:
-    """The recorder, where a producer is asked for."""
-    return cast("Producer", recorder)
+from tests.kept import Kept
 
 
 @pytest.fixture(params=["handler", "sink"])
-def taken(request: pytest.FixtureRequest) -> Recorder:
-    """A recorder that loguru leads to, by either of the two ways."""
-    recorder = Recorder()
+def taken(request: pytest.FixtureRequest) -> Kept:
+    """A producer that loguru leads to, by either of the two ways."""
+    kept = Kept()
     if request.param == "handler":
-        logger.configure(handlers=[loguru_handler(producer=producer_of(recorder))])  # type: ignore[list-item]
+        logger.configure(handlers=[loguru_handler(producer=kept.producer)])  # type: ignore[list-item]
     else:
-        logger.add(loguru_sink(producer=producer_of(recorder)), level=0, format="", catch=False)
-    return recorder
+        logger.add(loguru_sink(producer=kept.producer), level=0, format="", catch=False)
+    return kept
 
 
-def test_a_record_says_who_logged_when_and_where(taken: Recorder) -> None:
+def test_a_record_says_who_logged_when_and_where(taken: Kept) -> None:
     """Logger, level, module, function, line, thread and time are those of the call."""
     logger.info("selected {}", "p1")
     line = sys._getframe().f_lineno - 1
@@ -82,7 +49,7 @@ def test_a_record_says_who_logged_when_and_where(taken: Recorder) -> None:
     assert 200 <= entry.size < 400
 
 
-def test_fields_come_from_bind_contextualize_call_and_logbus_context(taken: Recorder) -> None:
+def test_fields_come_from_bind_contextualize_call_and_logbus_context(taken: Kept) -> None:
     """All sources of fields are joined; what is nearer to the call wins."""
     with (
         logger.contextualize(request_id="r1", who="contextualize"),
@@ -99,7 +66,7 @@ def test_fields_come_from_bind_contextualize_call_and_logbus_context(taken: Reco
     assert taken.last.nested == {"tags": [1], "data": {"a": [1]}}
 
 
-def test_the_context_alone_arrives(taken: Recorder) -> None:
+def test_the_context_alone_arrives(taken: Kept) -> None:
     """A call without fields of its own carries those of its scope, and their size."""
     logger.info("m")
     bare = taken.last.size
@@ -109,7 +76,7 @@ def test_the_context_alone_arrives(taken: Recorder) -> None:
     assert taken.last.size > bare
 
 
-def test_exceptions_are_described(taken: Recorder) -> None:
+def test_exceptions_are_described(taken: Kept) -> None:
     """logger.exception, opt(exception=…) and catch give type, message and traceback."""
     try:
         raise KeyError("id")
@@ -129,7 +96,7 @@ def test_exceptions_are_described(taken: Recorder) -> None:
     assert taken.last.exception is None
 
 
-def test_custom_levels_keep_their_names(taken: Recorder) -> None:
+def test_custom_levels_keep_their_names(taken: Kept) -> None:
     """A level that the application has made arrives with name and number; a bare number as loguru names it."""
     with contextlib.suppress(ValueError):  # it is there already: loguru never forgets a level
         logger.level("AUDIT", no=33)
@@ -141,7 +108,7 @@ def test_custom_levels_keep_their_names(taken: Recorder) -> None:
     assert taken.last.site[1:3] == (5, "TRACE")
 
 
-def test_lazy_messages_are_evaluated_once(taken: Recorder) -> None:
+def test_lazy_messages_are_evaluated_once(taken: Kept) -> None:
     """opt(lazy=True) works as without us."""
     calls = itertools.count()
     logger.opt(lazy=True).info("value {}", lambda: next(calls))
@@ -149,7 +116,7 @@ def test_lazy_messages_are_evaluated_once(taken: Recorder) -> None:
     assert next(calls) == 1
 
 
-def test_raw_and_coloured_messages_arrive_as_text(taken: Recorder) -> None:
+def test_raw_and_coloured_messages_arrive_as_text(taken: Kept) -> None:
     """Markup is loguru's business; what arrives is the text without it."""
     logger.opt(colors=True).info("<red>hot</red>")
     assert taken.last.message == "hot"
@@ -157,7 +124,7 @@ def test_raw_and_coloured_messages_arrive_as_text(taken: Recorder) -> None:
     assert taken.last.message == "raw\n"
 
 
-def test_braces_without_arguments_pass_and_with_keywords_fail_before_any_sink(taken: Recorder) -> None:
+def test_braces_without_arguments_pass_and_with_keywords_fail_before_any_sink(taken: Kept) -> None:
     """An f-string with braces and keyword arguments raises in loguru itself, where no sink can help."""
     logger.info("GET http://host/{id}")
     assert taken.last.message == "GET http://host/{id}"
@@ -182,8 +149,8 @@ def test_braces_without_arguments_pass_and_with_keywords_fail_before_any_sink(ta
 )
 def test_patched_records_arrive_whatever_they_hold(change: dict[str, Any], site_name: str, message: str | None) -> None:
     """A patcher may put anything anywhere; the record arrives, with what can be told of it."""
-    recorder = Recorder()
-    sink = LoguruSink(producer_of(recorder))
+    kept = Kept()
+    sink = LoguruSink(kept.producer)
     record: dict[str, Any] = {
         "name": __name__,
         "message": "m",
@@ -197,7 +164,7 @@ def test_patched_records_arrive_whatever_they_hold(change: dict[str, Any], site_
         "thread": SimpleNamespace(name="t"),
     }
     assert sink.take(cast("Any", record | change)) is False
-    entry = recorder.last
+    entry = kept.last
     assert entry.site[0] == site_name
     assert [type(word) for word in entry.site] == [str, int, str, str, str, int]
     assert len(entry.message) <= MAX_MESSAGE_CHARS
@@ -207,10 +174,10 @@ def test_patched_records_arrive_whatever_they_hold(change: dict[str, Any], site_
         assert entry.extra is not None
         assert "record of loguru could not be read" in entry.extra["logbus_unreadable"]
     sink.take(cast("Any", {}))
-    assert recorder.last.site[1:3] == (40, "ERROR")
+    assert kept.last.site[1:3] == (40, "ERROR")
 
 
-def test_objects_that_explode_do_not_disturb(taken: Recorder) -> None:
+def test_objects_that_explode_do_not_disturb(taken: Kept) -> None:
     """A field or an exception whose repr raises is a placeholder in a record that arrives."""
 
     class ExplodesError(Exception):
@@ -226,12 +193,12 @@ def test_objects_that_explode_do_not_disturb(taken: Recorder) -> None:
     assert finish(taken.last.exception)[1].endswith("ExplodesError failed: OSError>")
 
 
-def recording(recorder: Recorder, **options: Any) -> int:
+def recording(kept: Kept, **options: Any) -> int:
     """Adds the cheap handler to loguru."""
-    return logger.add(**(loguru_handler(producer=producer_of(recorder)) | options))
+    return logger.add(**(loguru_handler(producer=kept.producer) | options))
 
 
-def test_a_repr_may_log(taken: Recorder) -> None:
+def test_a_repr_may_log(taken: Kept) -> None:
     """By loguru_handler a record that is made while another is read arrives before it, and no lock is in the way."""
     logger.remove()
     recording(taken)
@@ -248,8 +215,8 @@ def test_a_repr_may_log(taken: Recorder) -> None:
 
 def test_the_handler_spares_loguru_the_formatting() -> None:
     """Neither a text nor a traceback is formatted: the message of the exception is asked for once, by us."""
-    recorder = Recorder()
-    recording(recorder)
+    kept = Kept()
+    recording(kept)
     asked = []
 
     class CountsError(Exception):
@@ -263,61 +230,45 @@ def test_the_handler_spares_loguru_the_formatting() -> None:
 
 def test_the_handler_still_works_behind_another_filter_and_a_queue() -> None:
     """Whoever replaces the filter, or sets enqueue, gets the records through the sink."""
-    recorder = Recorder()
-    recording(recorder, filter=lambda record: record["message"] != "secret")
+    kept = Kept()
+    recording(kept, filter=lambda record: record["message"] != "secret")
     logger.info("secret")
     logger.info("open")
-    assert [entry.message for entry in recorder.entries] == ["open"]
+    assert [entry.message for entry in kept.entries] == ["open"]
     logger.remove()
-    recording(recorder, filter=None, enqueue=True)
+    recording(kept, filter=None, enqueue=True)
     logger.info("queued")
     logger.remove()
-    assert recorder.last.message == "queued"
+    assert kept.last.message == "queued"
 
 
 def test_the_level_of_the_handler_counts() -> None:
     """Below its level nothing arrives."""
-    recorder = Recorder()
-    logger.configure(handlers=[loguru_handler(level="WARNING", producer=producer_of(recorder))])  # type: ignore[list-item]
+    kept = Kept()
+    logger.configure(handlers=[loguru_handler(level="WARNING", producer=kept.producer)])  # type: ignore[list-item]
     logger.info("below")
     logger.warning("above")
-    assert [entry.message for entry in recorder.entries] == ["above"]
-
-
-def test_attach_replaces_only_the_handler_that_loguru_brings() -> None:
-    """A handler of the application stays, and what loguru's own printed goes to the bus instead."""
-    recorder, theirs = Recorder(), []
-    logger.add(lambda message: theirs.append(str(message)), format="{message}")
-    producer = producer_of(recorder)
-    assert not is_attached(producer)
-    attach(producer, level=20)
-    assert is_attached(producer)
-    logger.debug("below")
-    logger.info("both")
-    assert [entry.message for entry in recorder.entries] == ["both"]
-    assert theirs == ["below\n", "both\n"]
-    logger.remove()
-    assert not is_attached(producer)
+    assert [entry.message for entry in kept.entries] == ["above"]
 
 
 def test_removal_is_noticed_for_both_ways() -> None:
-    """Whoever adds a sink himself is attached, until loguru lets it go."""
+    """Whoever adds a sink himself is known, until loguru lets it go."""
     makers: list[Callable[[Producer], dict[str, Any]]] = [
         lambda producer: {"sink": loguru_sink(producer=producer)},
         lambda producer: loguru_handler(producer=producer),
     ]
     for make in makers:
-        producer = producer_of(Recorder())
+        producer = Kept().producer
         handler = make(producer)
         identity = logger.add(**handler)
-        assert is_attached(producer)
-        assert not is_attached(producer_of(Recorder()))
+        assert sinks_of(producer)
+        assert not sinks_of(Kept().producer)
         logger.remove(identity)
-        assert not is_attached(producer)
-    producer = producer_of(Recorder())
+        assert not sinks_of(producer)
+    producer = Kept().producer
     loguru_handler(producer=producer)
     gc.collect()
-    assert not is_attached(producer)
+    assert not sinks_of(producer)
 
 
 def test_wrong_options_are_told() -> None:
@@ -327,10 +278,3 @@ def test_wrong_options_are_told() -> None:
     sink = loguru_sink(capacity=10, worker="w")
     assert sink.producer.settings.capacity == 10
     assert sink.producer.stats().emitted == 0
-
-
-def test_without_loguru_attach_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error is one of ours."""
-    monkeypatch.setitem(sys.modules, "loguru", None)
-    with pytest.raises(ConfigurationError, match="expected loguru"):
-        attach(producer_of(Recorder()), level=20)

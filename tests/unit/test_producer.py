@@ -77,10 +77,10 @@ def test_threads_that_log_first_open_once(peer: Peer, monkeypatch: pytest.Monkey
     original = module.Life
 
     class SlowLife(original):  # type: ignore[valid-type, misc]
-        def __init__(self, settings: Any, **options: Any) -> None:
+        def __init__(self, *arguments: Any, **options: Any) -> None:
             lives.append(id(self))
             eventually(lambda: barrier.n_waiting == 8)
-            super().__init__(settings, **options)
+            super().__init__(*arguments, **options)
 
     monkeypatch.setattr(module, "Life", SlowLife)
     producer = make()
@@ -224,7 +224,7 @@ def test_flushes_that_gave_up_leave_nothing_behind() -> None:
         assert not producer.flush(0.001)
     assert producer._life is not None
     assert producer._life.sender is not None
-    assert producer._life.sender._flushes == []
+    assert producer._life.sender._flushes.waiting() == []
 
 
 def test_a_mark_is_sent_on_request_and_when_a_collector_appears(peer: Peer) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from logbus.errors import ConfigurationError
+from logbus.producers.recorder import Flight
 from logbus.producers.settings import CAPACITY, CAPACITY_BYTES, SHUTDOWN_TIMEOUT, ProducerSettings, host_name, resolve
 
 VALUES: dict[str, tuple[str, Any]] = {
@@ -22,6 +23,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "LOGBUS_CAPACITY_BYTES": ("capacity_bytes", "2000"),
     "LOGBUS_ON_FULL": ("on_full", "drop_oldest"),
     "LOGBUS_SHUTDOWN_TIMEOUT": ("shutdown_timeout", "0.5"),
+    "LOGBUS_FLIGHT_RECORDER": ("flight_recorder", "level=TRACE,records=50"),
     "LOGBUS_ENDPOINT": ("endpoint", "tcp://127.0.0.1:5555"),
     "LOGBUS_CONTROL": ("control", "tcp://127.0.0.1:6666"),
 }
@@ -54,6 +56,16 @@ def test_the_defaults_need_nothing(tmp_path: Path, directories: Path) -> None:
     assert (found.on_full, found.shutdown_timeout, found.level) == ("shed_lowest", SHUTDOWN_TIMEOUT, None)
 
 
+@pytest.mark.parametrize(("text", "level"), [("debug", 10), ("15", 15), ("", None), ("loud", None), ("101", None)])
+def test_the_level_of_a_proxywhirl_deployment_counts_last(tmp_path: Path, text: str, level: int | None) -> None:
+    """PROXYWHIRL_LOG_LEVEL is the level where nobody has said one; a wrong one is nobody's problem."""
+    assert in_directory(tmp_path, PROXYWHIRL_LOG_LEVEL=text).level == level
+    assert in_directory(tmp_path, PROXYWHIRL_LOG_LEVEL=text, LOGBUS_LEVEL="ERROR").level == 40
+    (tmp_path / "pyproject.toml").write_text('[tool.logbus]\nlevel = "WARNING"\n')
+    assert in_directory(tmp_path, PROXYWHIRL_LOG_LEVEL=text).level == 30
+    assert in_directory(tmp_path, {"level": 5}, PROXYWHIRL_LOG_LEVEL=text).level == 5
+
+
 def test_every_setting_can_come_from_the_environment(tmp_path: Path) -> None:
     """Text becomes what the setting is: numbers, levels, endpoints."""
     found = in_directory(tmp_path, None, **{variable: text for variable, (_, text) in VALUES.items()})
@@ -61,6 +73,7 @@ def test_every_setting_can_come_from_the_environment(tmp_path: Path) -> None:
     assert (found.level, found.capacity, found.capacity_bytes) == (10, 100, 2000)
     assert (found.on_full, found.shutdown_timeout) == ("drop_oldest", 0.5)
     assert (found.endpoint.port, found.control.port) == (5555, 6666)
+    assert found.flight_recorder == Flight(level=5, records=50)
 
 
 def test_every_setting_can_come_from_pyproject(write: Callable[[str, str], Path]) -> None:
@@ -76,6 +89,15 @@ def test_code_comes_before_environment_before_file(write: Callable[[str, str], P
     path = write("pyproject.toml", '[tool.logbus]\ncomponent = "file"\nworker = "file"\napp_name = "file"\n')
     found = in_directory(path.parent, {"component": "code"}, LOGBUS_COMPONENT="env", LOGBUS_WORKER="env")
     assert (found.component, found.worker, found.app_name) == ("code", "env", "file")
+
+
+def test_the_flight_recorder_may_be_a_table_and_may_be_turned_off(write: Callable[[str, str], Path]) -> None:
+    """In the file it is a table; a variable or the code says off over it."""
+    path = write("pyproject.toml", '[tool.logbus.flight_recorder]\ntrigger = "WARNING"\nseconds = 5\n').parent
+    assert in_directory(path).flight_recorder == Flight(trigger=30, seconds=5.0)
+    assert in_directory(path, LOGBUS_FLIGHT_RECORDER="off").flight_recorder is None
+    assert in_directory(path, {"flight_recorder": False}, LOGBUS_FLIGHT_RECORDER="1").flight_recorder is None
+    assert in_directory(path, {"flight_recorder": True}).flight_recorder == Flight()
 
 
 def test_none_and_empty_count_as_not_given(tmp_path: Path) -> None:
@@ -128,6 +150,7 @@ WRONG: list[tuple[str, Any]] = [
     ("level", 1.5),
     ("level", True),
     ("worker", []),
+    ("flight_recorder", 1.5),
     ("app_name", b"x"),
     ("capacity", 0),
     ("capacity", -1),

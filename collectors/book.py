@@ -19,8 +19,10 @@ import msgpack
 
 from logbus.collectors.rows import Intent, SinkRow, WorkerRow
 
-#: Version of this layout; a page with another one is put aside.
-LAYOUT: Final = 1
+#: Version of this layout. The one before, whose worker rows end before ``recorder``, is read too; a page with another
+#: one is put aside.
+LAYOUT: Final = 2
+_BEFORE: Final = 1
 
 _WORKER_FIELDS: Final = tuple(item.name for item in fields(WorkerRow))
 _SINK_FIELDS: Final = tuple(item.name for item in fields(SinkRow))
@@ -59,15 +61,16 @@ def pack_change(
 def replay(entries: Sequence[bytes]) -> Book:
     """The book after a snapshot and its changes. Raises whatever decoding raises when they are not such entries."""
     layout, ident, version, workers, sinks = _unpack(entries[0])
-    if layout != LAYOUT:
+    if layout not in (LAYOUT, _BEFORE):
         raise ValueError(f"expected layout {LAYOUT}, found {layout!r}")
+    worker_fields = _WORKER_FIELDS if layout == LAYOUT else _WORKER_FIELDS[:-1]
     book = Book(ident, version)
-    _enter(book, workers, sinks)
+    _enter(book, workers, sinks, worker_fields)
     for entry in entries[1:]:
         book.version, workers, sinks, forgotten = _unpack(entry)
         for producer in forgotten:
             book.workers.pop(producer, None)
-        _enter(book, workers, sinks)
+        _enter(book, workers, sinks, worker_fields)
     return book
 
 
@@ -78,9 +81,9 @@ def refill(row: _Row, values: _Row) -> _Row:
     return row
 
 
-def _enter(book: Book, workers: list[list[Any]], sinks: list[list[Any]]) -> None:
+def _enter(book: Book, workers: list[list[Any]], sinks: list[list[Any]], worker_fields: tuple[str, ...]) -> None:
     for values in workers:
-        _expect(values, _WORKER_FIELDS)
+        _expect(values, worker_fields)
         worker = WorkerRow(*values)
         book.workers[worker.producer] = worker
     for values in sinks:

@@ -15,45 +15,45 @@ import os
 import socket as network
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
 from logbus import __version__
 from logbus.bus import Endpoint, private_directory, pull_socket
+from logbus.collectors.allowed import Allowed
 from logbus.collectors.claim import Claim
-from logbus.collectors.commands import Commands
+from logbus.collectors.commands import Asker, Wait
+from logbus.collectors.control import Control
 from logbus.collectors.decode import Batch
-from logbus.collectors.filter import SinkFilter
-from logbus.collectors.format import Formatter
-from logbus.collectors.ledger import FILE_NAME, Ledger, Resolution
+from logbus.collectors.handshake import Handshake
+from logbus.collectors.histogram import Histogram
+from logbus.collectors.identities import Identities
+from logbus.collectors.ledger import FILE_NAME, Ledger
 from logbus.collectors.mark import Mark
 from logbus.collectors.own import OwnRecords
-from logbus.collectors.publisher import Publisher
 from logbus.collectors.receiver import Receiver, Turn, is_bye
 from logbus.collectors.redact import Redactor
 from logbus.collectors.roll import Loss, Roll
-from logbus.collectors.route import Route, Router
+from logbus.collectors.route import Destination, Router
 from logbus.collectors.sinks.base import Sink
 from logbus.collectors.writer import Writer
-from logbus.collectors.zap import Doorkeeper
+from logbus.errors import ControlError, LogbusError
 from logbus.wire import ACK_WANTED, DATA
+
+if TYPE_CHECKING:
+    from logbus.collectors.config import Configuration
+    from logbus.collectors.reload import Reloader
 
 #: Seconds between looks at which workers live.
 SWEEP_S: Final = 0.25
-#: Seconds that a drain waits for the workers' last MARKs, at most.
-DRAIN_S: Final = 2.0
-#: Seconds between repetitions of "draining", for workers that connect meanwhile.
-REPEAT_S: Final = 0.05
-#: Seconds that a drain lasts at least, and from the last worker that comes: one that was welcomed a moment before, as
-#: by a collector that serves, is not on the list of those who listen yet and may send what nobody would read.
-GRACE_S: Final = 0.1
 #: Seconds for the sinks to write what is queued, at the end; for an impatient one, which may be stopped for good.
 FLUSH_S: Final = 10.0
 FLUSH_IMPATIENT_S: Final = 1.0
+#: Seconds for which a status waits for the MARKs of the live workers.
+FRESH_S: Final = 1.0
 #: Seconds between looks at whether a question can be answered.
 ANSWER_S: Final = 0.02
 #: Seconds between looks at whether a sink that pushed back has room again.
@@ -63,15 +63,6 @@ PUSHED_BACK_S: Final = 0.002
 GATHER_S: Final = 0.01
 #: Seconds that the loop sleeps at most.
 _IDLE_S: Final = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """A sink, what it takes, and in which format."""
-
-    sink: Sink
-    filter: SinkFilter
-    formatter: Formatter
 
 
 class Collector:
@@ -91,6 +82,10 @@ class Collector:
         destinations: Sequence[Destination],
         redactor: Redactor,
         tell: Callable[[str], None],
+        configuration: Configuration | None = None,
+        allowed: Allowed | None = None,
+        levels: Mapping[str, int] | None = None,
+        metrics: str | None = None,
     ) -> None:
         self.name = name
         self.endpoint = endpoint
@@ -99,39 +94,60 @@ class Collector:
         self._started = time.monotonic()
         self._stopping = False
         self._hurried = False
+        self._hung_up = False
         self._complaints: deque[str] = deque()
         self._next_sweep = 0.0
         self._receive_at = 0.0
         self._emptied = False
         self._signals: int | None = None
+        self._metrics_url: str | None = None
         with contextlib.ExitStack() as undo:
-            records_claim = Claim(endpoint, name=name)
+            urls = {"endpoint": endpoint.url, "control": control.url}
+            records_claim = Claim(endpoint, name=name, allowed=allowed, urls=urls)
             undo.callback(records_claim.release)
-            control_claim = Claim(control, name=name)
+            control_claim = Claim(control, name=name, allowed=allowed, urls=urls)
             undo.callback(control_claim.release)
+            identities = Identities(endpoint.pages) if allowed is not None else None
+            for obstacle in allowed.unreachable(endpoint.lock.parent) if allowed is not None else ():
+                tell(obstacle)
             private_directory(endpoint.pages)
             fresh = not (private_directory(state) / FILE_NAME).exists()
             self._ledger = Ledger.open(state, name=name)
             undo.callback(self._ledger.close)
             self._own = OwnRecords(self._ledger, host=network.gethostname())
             self._roll = Roll(self._ledger, endpoint.pages, fresh=fresh or self._ledger.quarantined is not None)
-            self._report_past(self._ledger.resolve_intents())
-            self._router = Router(self._start_sinks(destinations, undo))
+            for line in self._own.tell_past(self._ledger.damage, self._ledger.resolve_intents()):
+                tell(line)
+            self._router = Router()
+            undo.callback(self._end_sinks)
+            self._start_sinks(destinations)
             self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             undo.callback(self._context.destroy, 0)
-            self._doorkeeper = Doorkeeper(self._context)
-            self._publisher = Publisher(self._context, ledger=self._ledger.id, name=name)
-            self._commands = Commands(
-                self._context, status=self.status, ask=self._ask, answered=self._answered, stop=self._stop_command
+            self._control = Control(
+                self._context,
+                name,
+                control=control,
+                state=state,
+                ledger=self._ledger,
+                roll=self._roll,
+                own=self._own,
+                allowed=allowed,
+                identities=identities,
+                levels=levels,
+                asked={"describe": self._describe_command, "status": self._status_command},
+                ordered={"reload": self._reload_command, "stop": self._stop_command},
+                tell=tell,
+                report=self._report_state,
             )
-            self._receiver = Receiver(pull_socket(self._context), redactor)
-            self._redactor = redactor
-            control_claim.bind(self._publisher.socket, control.publisher)
-            control_claim.bind(self._commands.socket, control)
-            records_claim.bind(self._receiver.socket, endpoint)
+            self._receiver = Receiver(pull_socket(self._context), redactor, identities=identities)
+            self._reloader = self._make_reloader(configuration) if configuration is not None else None
+            self._control.bind(control_claim)
+            records_claim.bind(self._receiver.socket, endpoint, to_allowed=True)
+            if metrics is not None:
+                self._serve_metrics(metrics, undo)
             self._poller = zmq.Poller()
-            for socket in (self._doorkeeper, self._publisher, self._commands, self._receiver):
-                self._poller.register(socket.socket, zmq.POLLIN)
+            for socket in (*self._control.sockets, self._receiver.socket):
+                self._poller.register(socket, zmq.POLLIN)
             self._undo = undo.pop_all()
 
     def serve(self, wake: int | None = None) -> None:
@@ -147,10 +163,9 @@ class Collector:
         self._hurried = self._stopping
         self._stopping = True
 
-    def reopen(self) -> None:
-        """Makes every sink look at whether its file was moved."""
-        for route in self._router.routes:
-            route.writer.reopen()
+    def hang_up(self) -> None:
+        """Has the configuration reloaded, and every sink look at whether its file was moved; from a signal handler."""
+        self._hung_up = True
 
     def close(self) -> None:
         """Drains: waits for what is under way, flushes the sinks, gives everything up."""
@@ -158,14 +173,13 @@ class Collector:
             self._drain()
             self._receiver.socket.close(0)
             begun = time.monotonic()
-            for route in self._router.routes:
-                patience = FLUSH_S if route.writer.sink.patient else FLUSH_IMPATIENT_S
-                route.writer.finish(begun + (0.0 if self._hurried else patience))
+            for writer in self._router.writers:
+                patience = FLUSH_S if writer.sink.patient else FLUSH_IMPATIENT_S
+                writer.finish(begun + (0.0 if self._hurried else patience))
+            self._router.settle()
             while self._complaints:
                 self._tell(self._complaints.popleft())
-            self._commands.close()
-            self._publisher.close()
-            self._doorkeeper.close()
+            self._control.close()
         finally:
             self._undo.close()
 
@@ -173,22 +187,24 @@ class Collector:
         """The status document of the contract."""
         if not self._stopping:
             self._sweep()
-        state = self._publisher.state
+        state = self._control.publisher.state
         collector = {
             "name": self.name,
             "pid": os.getpid(),
             "state": state.state,
-            "level_version": 0,
+            "level_version": state.levels.version,
             "uptime_seconds": round(time.monotonic() - self._started, 3),
             "version": __version__,
             "endpoint": self.endpoint.url,
             "control": self.control.url,
+            "metrics": self._metrics_url,
             "ledger": self._ledger.id,
             "bad_frames": dict(self._receiver.bad_frames),
-            "refused_connections": self._doorkeeper.refused,
+            **self._control.status(),
         }
-        writers = [route.writer for route in self._router.routes]
-        document = self._ledger.status_document(lambda: {writer.sink.name: writer.queued for writer in writers})
+        if self._reloader is not None:
+            collector["configuration"] = self._reloader.status()
+        document = self._ledger.status_document(self._router.queued)
         return {"collector": collector, **document}
 
     # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -201,18 +217,16 @@ class Collector:
         self._poller.modify(self._receiver.socket, 0 if deaf else zmq.POLLIN)
         if deaf:
             timeout = PUSHED_BACK_S if pushed_back else min(timeout, gathering)
-        if self._commands.waiting:
+        if self._control.waiting:
             timeout = min(timeout, ANSWER_S)
         ready = dict(self._poller.poll(math.ceil(timeout * 1000)))
         if self._signals in ready and self._signals is not None:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._signals, 4096)
-        if self._doorkeeper.socket in ready:
-            self._doorkeeper.answer()
-        if self._publisher.socket in ready:
-            self._publisher.listen()
-        if self._commands.socket in ready:
-            self._commands.read()
+        if self._hung_up:
+            self._hung_up = False
+            self._reload_on_signal(draining=draining)
+        self._control.answer(ready)
         turn = Turn([])
         if self._receiver.socket in ready:
             turn = self._receiver.receive()
@@ -228,7 +242,9 @@ class Collector:
             self._enter(turn)
         if time.monotonic() >= self._next_sweep:
             self._sweep()
-        self._commands.settle()
+        if self._reloader is not None and not draining:
+            self._reloader.look()
+        self._control.settle()
         return bool(turn)
 
     def _enter(self, turn: Turn) -> None:
@@ -243,93 +259,118 @@ class Collector:
                     self._own.tell_drops(arrival.source.worker, arrival.drops)
                 elif isinstance(arrival, Mark):
                     losses += self._roll.mark(change, header.producer, arrival, bye=is_bye(header))
-                elif header.type == DATA:
+                elif arrival is None and header.type == DATA:
                     losses += self._roll.reject(change, header.producer, header.first_seq, header.count)
+                if arrival is not None:
+                    self._control.heard(header.producer, arrival)
             self._own.tell_losses(losses)
             own = self._own.enter(change)
             if own is not None:
-                self._redactor.redact(own)
+                self._receiver.redactor.redact(own)
                 batches.append(own)
             deliveries = self._router.enter(change, batches)
         for header, _ in turn.arrivals:
             if header.flags & ACK_WANTED:
-                self._publisher.acknowledge(header.producer, header.first_seq, bye=is_bye(header))
+                self._control.publisher.acknowledge(header.producer, header.first_seq, bye=is_bye(header))
         for delivery in deliveries:
             delivery.writer.put(delivery.data, delivery.count, delivery.ranges)
+        self._control.show(batches)
 
     def _sweep(self) -> None:
         self._next_sweep = time.monotonic() + SWEEP_S
-        self._own.tell_losses(self._roll.sweep(self._publisher.listeners, emptied=self._emptied))
+        self._router.settle()
+        self._own.tell_losses(self._roll.sweep(self._control.publisher.listeners, emptied=self._emptied))
+        self._control.sweep()
 
     def _drain(self) -> None:
-        """The handshake of a graceful end: every worker holds its records, and everything sent is read."""
-        self._publisher.say("draining", ask=True)
-        request = self._publisher.state.request
-        deadline = time.monotonic() + DRAIN_S
-        repeat_at = time.monotonic() + REPEAT_S
-        settled_at = time.monotonic() + GRACE_S
-        listening = len(self._publisher.listeners)
-        while time.monotonic() < deadline and not self._hurried:
-            busy = self._turn(0.01, draining=True)
-            if len(self._publisher.listeners) > listening:
-                settled_at = time.monotonic() + GRACE_S
-            listening = len(self._publisher.listeners)
-            if time.monotonic() >= repeat_at:
-                repeat_at = time.monotonic() + REPEAT_S
-                self._publisher.repeat()
-            settled = not busy and time.monotonic() >= settled_at
-            if settled and not self._roll.unanswered(request, self._publisher.listeners):
-                break
+        """The graceful end: nothing is under way any more, and everything that came is entered."""
+        self._control.drain()
+        handshake = Handshake(self._control.publisher, self._roll)
+        while not self._hurried and not handshake.over(busy=self._turn(0.01, draining=True)):
+            pass
         self._sweep()
         while self._own:
             self._enter(Turn([]))
 
     # ── the parts ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _start_sinks(self, destinations: Sequence[Destination], undo: contextlib.ExitStack) -> list[Route]:
-        routes: list[Route] = []
-        for destination in destinations:
-            writer = Writer(destination.sink, self._ledger, complain=self._complaints.append)
-            writer.start()
-            undo.callback(writer.finish, 0.0)
-            routes.append(Route(writer, destination.filter, destination.formatter))
-        names = {route.writer.sink.name for route in routes}
+    def _start_sinks(self, destinations: Sequence[Destination]) -> None:
+        self._router.commit(self._router.prepare(destinations, self._make_writer))
+        names = {writer.sink.name for writer in self._router.writers}
         with self._ledger.transaction() as change:
             for name, row in self._ledger.sinks.items():
                 if name not in names and row.state != "removed":
                     row.state = "removed"
                     change.sink(row)
-        return routes
 
-    def _report_past(self, resolutions: Sequence[Resolution]) -> None:
-        """Says what the last collector left unfinished."""
-        if self._ledger.damage:
-            text = f"the ledger was damaged: {self._ledger.damage}"
-            self._tell(text)
-            self._own.say(text, event="ledger_damaged")
-        for found in resolutions:
-            text = f"sink {found.sink!r}: the last collector ended with {found.lost} records not written"
-            if found.unknown:
-                text += f" and {found.unknown} of which nobody knows"
-            if found.cut_bytes:
-                text += f"; a torn line of {found.cut_bytes} bytes was cut off"
-            self._tell(text)
-            self._own.say(
-                text,
-                event="restarted",
-                sink=found.sink,
-                count=found.lost,
-                delivered=found.delivered,
-                unknown=found.unknown,
-            )
+    def _end_sinks(self) -> None:
+        for writer in self._router.writers:
+            writer.finish(0.0)
 
-    def _ask(self) -> int:
-        self._publisher.say(ask=True)
-        return self._publisher.state.request
+    def _make_writer(self, sink: Sink, behind: Sequence[Writer], latency: Histogram) -> Writer:
+        return Writer(sink, self._ledger, complain=self._complaints.append, behind=behind, latency=latency)
 
-    def _answered(self, request: int) -> bool:
-        return not self._roll.unanswered(request, self._publisher.listeners)
+    def _make_reloader(self, configuration: Configuration) -> Reloader:
+        # Only here: a collector without a file, as in an application's tests, loads no configuration library.
+        from logbus.collectors.destinations import selectors
+        from logbus.collectors.reload import Reloader
 
-    def _stop_command(self) -> dict[str, Any]:
+        self._control.orders.configure(configuration.settings.levels, selectors(configuration.settings))
+        return Reloader(
+            configuration,
+            router=self._router,
+            receiver=self._receiver,
+            make_writer=self._make_writer,
+            levels=self._control.orders.configure,
+            tell=self._tell,
+            say=self._own.say,
+        )
+
+    def _reload_on_signal(self, *, draining: bool) -> None:
+        """SIGHUP: the configuration is read again (its errors are told by then), and files that were moved are left."""
+        if self._reloader is not None and not draining:
+            with contextlib.suppress(LogbusError):
+                self._reloader.reload("SIGHUP")
+        for writer in self._router.writers:
+            writer.reopen()
+
+    def _reload_command(self, document: dict[str, Any], asker: Asker) -> dict[str, Any]:
+        if self._reloader is None or self._stopping:
+            raise ControlError("this collector has no configuration to reload, or it drains")
+        return self._reloader.answer(document, asker)
+
+    def _report_state(self, text: str) -> None:
+        """Says what is wrong with a file of the state."""
+        self._tell(text)
+        self._own.say(text, event="state_failed")
+
+    def _describe_command(self, document: dict[str, Any], asker: Asker) -> dict[str, Any]:
+        """Who this collector is, at once: no worker is asked for anything."""
+        return {"collector": self.status()["collector"], "workers": len(self._roll)}
+
+    def _status_command(self, document: dict[str, Any], asker: Asker) -> Wait:
+        self._control.publisher.say(ask=True)
+        request = self._control.publisher.state.request
+        return Wait(
+            time.monotonic() + FRESH_S,
+            lambda: not self._roll.unanswered(request, self._control.publisher.listeners),
+            self._status_answer,
+        )
+
+    def _serve_metrics(self, address: str, undo: contextlib.ExitStack) -> None:
+        from logbus.collectors.metrics import View, serve  # a library that few collectors need
+
+        def look() -> View:
+            state, document = self._control.publisher.state, self._ledger.status_document(self._router.queued)
+            return View(state.state, state.levels.version, document, dict(self._router.latencies))
+
+        server = serve(address, look, tell=self._tell)
+        undo.callback(server.close)
+        self._metrics_url = server.url
+
+    def _status_answer(self) -> dict[str, Any]:
+        return {"status": self.status()}
+
+    def _stop_command(self, document: dict[str, Any], asker: Asker) -> dict[str, Any]:
         self.stop()
         return {"name": self.name, "pid": os.getpid()}

@@ -1,13 +1,14 @@
 """The command socket: what the CLI asks, and the answers. One JSON document each way.
 
-Answers that need fresh counters wait for the workers' MARKs without stopping the loop: a command is a pending
-question until its answer is there or its time is over.
+Which commands there are is said by those who answer them: a handler takes the document of a command and who sent it,
+and gives the answer, or a :class:`Wait` for one. So nothing stops the loop: an answer that needs the workers' MARKs
+waits here until they are there or its time is over. A handler refuses by raising a :class:`~logbus.errors.LogbusError`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,98 +16,132 @@ import zmq
 
 from logbus.bus import command_socket
 from logbus.control import pack_message, unpack_message
-from logbus.errors import WireError
+from logbus.errors import LogbusError, WireError
 
-#: Seconds for which a status waits for the MARKs of the live workers.
-FRESH_S: Final = 1.0
 #: Commands answered in one turn of the loop.
 TURN_COMMANDS: Final = 16
 
+#: The answer to a command.
+Answer = dict[str, Any]
 
-@dataclass(slots=True)
-class Question:
-    """A status that waits for the answer to a mark request; monotonic seconds."""
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who sent a command: the socket's name for the connection and, on ipc, what the kernel vouches for."""
 
     identity: bytes
-    request: int
+    uid: int | None = None
+    pid: int | None = None
+
+    @classmethod
+    def of(cls, identity: bytes, address: str) -> Asker:
+        """The asker with a ``Peer-Address``: on ipc ``localhost:uid:gid:pid``, on tcp a host."""
+        parts = address.split(":")
+        if len(parts) == 4 and parts[0] == "localhost" and parts[1].isdigit() and parts[3].isdigit():
+            return cls(identity, int(parts[1]), int(parts[3]))
+        return cls(identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """An answer that is made once ``ready`` says so, or at the deadline (monotonic seconds)."""
+
     deadline: float
+    ready: Callable[[], bool]
+    answer: Callable[[], Answer]
+
+
+#: Answers one command. Raises LogbusError to refuse it.
+Handler = Callable[[dict[str, Any], Asker], Answer | Wait]
 
 
 class Commands:
-    """Answers commands on the collector's thread.
+    """Answers commands on the collector's thread; ``handlers`` is by the name of the command."""
 
-    ``status`` gives the whole status document; ``ask`` requests MARKs and returns the number of the request;
-    ``answered`` tells whether every live worker has answered it; ``stop`` begins the end.
-    """
-
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        *,
-        status: Callable[[], dict[str, Any]],
-        ask: Callable[[], int],
-        answered: Callable[[int], bool],
-        stop: Callable[[], dict[str, Any]],
-    ) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], handlers: Mapping[str, Handler]) -> None:
         self.socket = command_socket(context)
-        self._status = status
-        self._ask = ask
-        self._answered = answered
-        self._stop = stop
-        self._questions: list[Question] = []
+        self._handlers = dict(handlers)
+        self._waiting: list[tuple[bytes, Wait]] = []
 
     @property
     def waiting(self) -> bool:
-        """Whether a question waits for MARKs."""
-        return bool(self._questions)
+        """Whether an answer is still to be made."""
+        return bool(self._waiting)
 
     def read(self) -> None:
         """Takes in the commands that wait, and answers what can be answered at once."""
         for _ in range(TURN_COMMANDS):
             try:
-                identity, *parts = self.socket.recv_multipart(zmq.NOBLOCK)
+                first, *rest = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            try:
-                document = unpack_message(parts[-1] if parts else b"")
-            except WireError as error:
-                self._reply(identity, {"ok": False, "error": str(error)})
+            identity = first.bytes
+            if not rest:
+                self._refuse(identity, WireError("control", "command without a document"))
                 continue
-            self._answer(identity, document)
+            asker = Asker.of(identity, _address(rest[-1]))
+            try:
+                document = unpack_message(rest[-1].bytes)
+            except WireError as error:
+                self._refuse(identity, error)
+                continue
+            self._answer(asker, document)
 
     def settle(self, *, now: bool = False) -> None:
-        """Answers the questions whose MARKs have come or whose time is over; all of them with ``now``."""
-        if not self._questions:
+        """Makes the answers that are ready or whose time is over; all of them with ``now``."""
+        if not self._waiting:
             return
         at = time.monotonic()
-        ready = [
-            question
-            for question in self._questions
-            if now or at >= question.deadline or self._answered(question.request)
-        ]
+        ready = [entry for entry in self._waiting if now or at >= entry[1].deadline or entry[1].ready()]
         if not ready:
             return
-        self._questions = [question for question in self._questions if question not in ready]
-        reply = {"ok": True, "status": self._status()}
-        for question in ready:
-            self._reply(question.identity, reply)
+        self._waiting = [entry for entry in self._waiting if entry not in ready]
+        # Many may ask for the same: a status is made once for all of them.
+        made: dict[Callable[[], Answer], Answer] = {}
+        for identity, wait in ready:
+            try:
+                answer = made.get(wait.answer)
+                if answer is None:
+                    answer = made[wait.answer] = wait.answer()
+            except LogbusError as error:
+                self._refuse(identity, error)
+                continue
+            self.reply(identity, {"ok": True, **answer})
+
+    def reply(self, identity: bytes, document: Answer) -> None:
+        """Sends a document to a connection; nothing happens where it has gone."""
+        try:
+            self.socket.send_multipart([identity, pack_message(document)], zmq.NOBLOCK)
+        except zmq.ZMQError:  # who asked has gone, or reads nothing
+            return
 
     def close(self) -> None:
         """Answers what waits and closes the socket."""
         self.settle(now=True)
         self.socket.close(200)
 
-    def _answer(self, identity: bytes, document: dict[str, Any]) -> None:
+    def _answer(self, asker: Asker, document: dict[str, Any]) -> None:
         command = document.get("command")
-        if command == "status":
-            self._questions.append(Question(identity, self._ask(), time.monotonic() + FRESH_S))
-        elif command == "stop":
-            self._reply(identity, {"ok": True, **self._stop()})
-        else:
-            self._reply(identity, {"ok": False, "error": f"unknown command {command!r}: expected status or stop"})
-
-    def _reply(self, identity: bytes, document: dict[str, Any]) -> None:
+        handler = self._handlers.get(command) if isinstance(command, str) else None
         try:
-            self.socket.send_multipart([identity, pack_message(document)], zmq.NOBLOCK)
-        except zmq.ZMQError:  # who asked has gone
+            if handler is None:
+                known = ", ".join(sorted(self._handlers))
+                raise WireError("control", f"unknown command {command!r}: expected one of {known}")
+            answer = handler(document, asker)
+        except LogbusError as error:
+            self._refuse(asker.identity, error)
             return
+        if isinstance(answer, Wait):
+            self._waiting.append((asker.identity, answer))
+        else:
+            self.reply(asker.identity, {"ok": True, **answer})
+
+    def _refuse(self, identity: bytes, error: LogbusError) -> None:
+        self.reply(identity, {"ok": False, "error": str(error), "exit_code": error.exit_code})
+
+
+def _address(frame: zmq.Frame) -> str:
+    try:
+        return str(frame.get("Peer-Address"))
+    except zmq.ZMQError:
+        return ""

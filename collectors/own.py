@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from logbus.collectors.decode import Batch, Drop, Record, Site, Source, build
-from logbus.collectors.ledger import Change, Ledger, WorkerRow
+from logbus.collectors.ledger import Change, Ledger, Resolution, WorkerRow
 from logbus.collectors.roll import NAME_CHARS, OWN, Loss
 from logbus.levels import BUCKETS
 from logbus.wire import REASONS
 
-_SITE = Site("logbus.collector", 30, "WARNING", "collector", "account", 0, "logbus")
+_WARNING, _NOTICE = (
+    Site("logbus.collector", number, name, "collector", "account", 0, "logbus")
+    for number, name in ((30, "WARNING"), (20, "INFO"))
+)
 
 
 class OwnRecords:
@@ -33,11 +36,35 @@ class OwnRecords:
         return len(self._waiting)
 
     def say(self, message: str, **fields: str | int) -> None:
-        """One record, now, with these fields."""
-        # An error may name a file in bytes that are not UTF-8.
-        message = message.encode("utf-8", "backslashreplace").decode()
-        extra: dict[str, str | int | float | bool | None] = {**fields}
-        self._waiting.append(Record(time.time_ns() // 1000, 0, 0, message, extra))
+        """One record, now, with these fields: a WARNING."""
+        self._enqueue(0, message, fields)
+
+    def note(self, message: str, **fields: str | int) -> None:
+        """One record, now, with these fields: an INFO, of what somebody wanted."""
+        self._enqueue(1, message, fields)
+
+    def tell_past(self, damage: str | None, resolutions: Sequence[Resolution]) -> list[str]:
+        """What the last collector left unfinished, a record each; returns it as lines for people."""
+        lines = []
+        if damage:
+            lines.append(f"the ledger was damaged: {damage}")
+            self.say(lines[-1], event="ledger_damaged")
+        for found in resolutions:
+            text = f"sink {found.sink!r}: the last collector ended with {found.lost} records not written"
+            if found.unknown:
+                text += f" and {found.unknown} of which nobody knows"
+            if found.cut_bytes:
+                text += f"; a torn line of {found.cut_bytes} bytes was cut off"
+            lines.append(text)
+            self.say(
+                text,
+                event="restarted",
+                sink=found.sink,
+                count=found.lost,
+                delivered=found.delivered,
+                unknown=found.unknown,
+            )
+        return lines
 
     def tell_losses(self, losses: Sequence[Loss]) -> None:
         """A gap record for each loss that the collector found out."""
@@ -69,18 +96,29 @@ class OwnRecords:
                 last_us=drop.last_us,
             )
 
+    def _enqueue(self, site: int, message: str, fields: Mapping[str, str | int]) -> None:
+        # An error may name a file in bytes that are not UTF-8, and so may a field.
+        extra: dict[str, str | int | float | bool | None] = {
+            key: _utf8(value) if isinstance(value, str) else value for key, value in fields.items()
+        }
+        self._waiting.append(Record(time.time_ns() // 1000, site, 0, _utf8(message), extra))
+
     def enter(self, change: Change) -> Batch | None:
         """The waiting records as a batch, entered in their row."""
         if not self._waiting:
             return None
         records, self._waiting = self._waiting[:1000], self._waiting[1000:]
         row = self._row
-        batch = build(self._source, [_SITE], ["MainThread"], records, producer=OWN, first_seq=row.next_seq)
+        batch = build(self._source, [_WARNING, _NOTICE], ["MainThread"], records, producer=OWN, first_seq=row.next_seq)
         row.next_seq += len(records)
         row.collected += len(records)
         row.mark(time.time(), emitted=row.next_seq, sent=row.next_seq, buffered=0, dropped=[])
         change.worker(row)
         return batch
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _clock(time_us: int) -> str:

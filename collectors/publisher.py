@@ -2,6 +2,13 @@
 
 The newest state is the welcome message too, so that whoever connects knows it at once. Each producer subscribes to
 a topic of its own: the subscription messages, which an XPUB socket can read, tell who is connected.
+
+The welcome leaves as the connection is there, and what is published before the subscriptions are there too passes it
+by: for long, where a worker that comes back is busy or stopped, since its own thread subscribes. So each listener has
+the state once more, by its own topic, as its subscription is read; from then on it misses nothing.
+
+Users whom the configuration allows to log may subscribe to anything here: they see the state with the level rules, and
+acknowledgements, never a record. What they subscribe to counts as listening only where the producer is theirs.
 """
 
 from __future__ import annotations
@@ -9,25 +16,41 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from dataclasses import replace
 from typing import Final, Literal
 
 import zmq
 
 from logbus.bus import publisher_socket
-from logbus.control import PRODUCER_TOPIC, State, pack_acknowledgement
+from logbus.collectors.identities import Identities, peer_uid
+from logbus.control import PRODUCER_TOPIC, State, pack_acknowledgement, pack_personal
+from logbus.rules import Levels
 
 _SUBSCRIBED: Final = b"\1" + PRODUCER_TOPIC
 _UNSUBSCRIBED: Final = b"\0" + PRODUCER_TOPIC
 _LENGTH: Final = 1 + len(PRODUCER_TOPIC) + 16
 #: Subscriptions read in one turn of the loop: whoever floods the socket does not keep it from its records.
 TURN_SUBSCRIPTIONS: Final = 1024
+#: Producers of one other user that count as listening, at most: each is waited for.
+LISTENERS_OF_OTHERS: Final = 1024
 
 
 class Publisher:
     """Publishes the state of one collector life. Its thread must call :meth:`listen` whenever the socket is ready."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], *, ledger: str, name: str) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        *,
+        ledger: str,
+        name: str,
+        levels: Levels | None = None,
+        identities: Identities | None = None,
+    ) -> None:
         self.socket = publisher_socket(context)
+        self._identities = identities
+        #: The uid of each listener that is another user's.
+        self._of_others: dict[bytes, int] = {}
         #: Producers (16 bytes each) whose control connection stands.
         self.listeners: set[bytes] = set()
         self.state = State(
@@ -40,20 +63,25 @@ class Publisher:
             # Above every number of an earlier life: a MARK that waited in a worker's socket while the collector was
             # replaced would otherwise answer a question that had not been asked, and end a drain too early.
             request=time.time_ns() // 1000,
+            levels=levels or Levels(ledger),
         )
         self._welcome()
 
-    def say(self, state: Literal["serving", "draining"] | None = None, *, ask: bool = False) -> None:
-        """Publishes a new state; with ``ask`` every worker is asked for a MARK."""
+    def say(
+        self,
+        state: Literal["serving", "draining"] | None = None,
+        *,
+        ask: bool = False,
+        levels: Levels | None = None,
+    ) -> None:
+        """Publishes a new state; with ``ask`` every worker is asked for a MARK, with new levels it sends one too."""
         old = self.state
-        self.state = State(
-            ledger=old.ledger,
-            life=old.life,
-            name=old.name,
-            pid=old.pid,
+        self.state = replace(
+            old,
             version=old.version + 1,
             state=state or old.state,
             request=old.request + ask,
+            levels=levels or old.levels,
         )
         self._welcome()
         self.repeat()
@@ -71,21 +99,39 @@ class Publisher:
         came = False
         for _ in range(TURN_SUBSCRIPTIONS):
             try:
-                message = self.socket.recv(zmq.NOBLOCK)
+                frame = self.socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return came
+            message = frame.bytes
             if len(message) != _LENGTH:
                 continue
-            if message.startswith(_SUBSCRIBED):
-                self.listeners.add(message[-16:])
+            producer = message[-16:]
+            if message.startswith(_SUBSCRIBED) and self._counts(producer, frame):
+                self.listeners.add(producer)
+                self.socket.send(pack_personal(producer, self._said), zmq.NOBLOCK)
                 came = True
             elif message.startswith(_UNSUBSCRIBED):
-                self.listeners.discard(message[-16:])
+                self.listeners.discard(producer)
+                self._of_others.pop(producer, None)
         return came
 
     def close(self) -> None:
         """Closes the socket."""
         self.socket.close(0)
 
+    def _counts(self, producer: bytes, frame: zmq.Frame) -> bool:
+        """Whether a subscription is that of the producer itself, as far as several users have to be told apart."""
+        if self._identities is None:
+            return True
+        uid = peer_uid(frame)
+        if uid is None or not self._identities.admits(producer, uid):
+            return False
+        if uid != self._identities.owner:
+            if sum(other == uid for other in self._of_others.values()) >= LISTENERS_OF_OTHERS:
+                return False
+            self._of_others[producer] = uid
+        return True
+
     def _welcome(self) -> None:
-        self.socket.set(zmq.XPUB_WELCOME_MSG, self.state.pack())
+        self._said = self.state.pack(welcome=True)
+        self.socket.set(zmq.XPUB_WELCOME_MSG, self._said)

@@ -13,12 +13,13 @@ from typing import Final
 import zmq
 
 from logbus.collectors.decode import Batch, decode
-from logbus.collectors.mark import MAX_COUNT, Mark, decode_mark
+from logbus.collectors.identities import Identities, peer_uid
+from logbus.collectors.mark import MAX_COUNT, Mark, Names, decode_mark, decode_names
 from logbus.collectors.redact import Redactor
 from logbus.collectors.roll import OWN
 from logbus.collectors.rows import OLDER
 from logbus.errors import WireError
-from logbus.wire import BYE, DATA, Header, unpack_frame
+from logbus.wire import BYE, DATA, NAMES, Header, unpack_frame
 
 #: Frames taken in one turn: what is committed, and handed to the sinks, together.
 TURN_FRAMES: Final = 32
@@ -30,9 +31,9 @@ _RESERVED: Final = frozenset({OWN, OLDER})
 
 @dataclass(slots=True)
 class Turn:
-    """What one turn of the loop took in, in the order of its arrival: a batch, a mark, or a rejected frame each."""
+    """What one turn of the loop took in, in the order of its arrival: a batch, a mark, names, or a rejected frame."""
 
-    arrivals: list[tuple[Header, Batch | Mark | None]]
+    arrivals: list[tuple[Header, Batch | Mark | Names | None]]
     #: Whether more may wait in the socket.
     full: bool = False
 
@@ -41,13 +42,18 @@ class Turn:
 
 
 class Receiver:
-    """Reads the PULL socket; the socket is bound by the collector."""
+    """Reads the PULL socket; the socket is bound by the collector.
 
-    def __init__(self, socket: zmq.Socket[bytes], redactor: Redactor) -> None:
+    ``identities`` tells the producers of several users apart; None where only one user gets in.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], redactor: Redactor, *, identities: Identities | None = None) -> None:
         self.socket = socket
         #: Frames refused, by reason.
         self.bad_frames: Counter[str] = Counter()
-        self._redactor = redactor
+        #: May be replaced between two turns.
+        self.redactor = redactor
+        self._identities = identities
 
     def receive(self) -> Turn:
         """Takes what waits in the socket, up to a turn's worth. Never waits, never raises on what it reads."""
@@ -56,36 +62,47 @@ class Receiver:
         frames = 0
         while not turn.full:
             try:
-                frame = self.socket.recv(zmq.NOBLOCK)
+                message = self.socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 break
+            frame = message.bytes
             frames += 1
             size += len(frame)
             turn.full = frames >= TURN_FRAMES or size >= TURN_BYTES
-            if self.socket.get(zmq.RCVMORE):
+            if message.more:
                 self._skip_parts()
                 continue
             try:
                 header, payload = unpack_frame(frame)
                 _check(header)
+                self._check_owner(header, message)
             except WireError as error:
                 self.bad_frames[error.reason] += 1
                 continue
             turn.arrivals.append((header, self._decode(header, payload)))
         return turn
 
-    def _decode(self, header: Header, payload: memoryview) -> Batch | Mark | None:
+    def _decode(self, header: Header, payload: memoryview) -> Batch | Mark | Names | None:
         try:
+            if header.type == NAMES:
+                return decode_names(payload)
             if header.type != DATA:
                 return decode_mark(payload)
             batch = decode(header, payload)
-            self._redactor.redact(batch)
+            self.redactor.redact(batch)
             return batch
         except WireError as error:
             self.bad_frames[error.reason] += 1
         except Exception as error:  # a defect of ours on somebody's record: the loop goes on, the record is counted
             self.bad_frames[f"internal_{type(error).__name__}"] += 1
         return None
+
+    def _check_owner(self, header: Header, message: zmq.Frame) -> None:
+        """Refuses a frame that speaks for another user's producer. Raises WireError."""
+        if self._identities is not None:
+            uid = peer_uid(message)
+            if not self._identities.admits(header.producer, uid):
+                raise WireError("foreign", f"frame of producer {header.producer.hex()}, which is not uid {uid}'s")
 
     def _skip_parts(self) -> None:
         """Reads the rest of a multipart message, which is a protocol error."""

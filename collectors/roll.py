@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -55,6 +55,8 @@ class Member:
     heard: float = field(default_factory=time.monotonic)
     #: Number of the newest mark request that it has answered.
     answered: int = 0
+    #: The level rules that it has confirmed: the ledger that numbered them, and the version.
+    confirmed: tuple[str, int] = ("", 0)
     said_bye: bool = False
     gaps: list[tuple[int, int]] = field(default_factory=list)
 
@@ -93,6 +95,28 @@ class Roll:
                 return True
         return False
 
+    def member(self, producer: bytes) -> Member | None:
+        """A worker that has not gone; None for one that has, and for one that has not said a word."""
+        return self._members.get(producer)
+
+    def standing(self, listeners: Iterable[bytes]) -> dict[bytes, Member | None]:
+        """Workers that can be reached, a connection without a word among them (None): who listens or was heard lately.
+
+        Not those who have said goodbye, and not those who are found dead.
+        """
+        listening = listeners if isinstance(listeners, AbstractSet) else set(listeners)
+        found = {*listening, *self._members}
+        return {producer: self._members.get(producer) for producer in found if self.stands(producer, listening)}
+
+    def stands(self, producer: bytes, listeners: AbstractSet[bytes]) -> bool:
+        """Whether a worker is one of :meth:`standing`."""
+        if producer in self._dead:
+            return False
+        member = self._members.get(producer)
+        if member is None:
+            return producer in listeners and producer not in self._ledger.workers
+        return not member.said_bye and (producer in listeners or time.monotonic() - member.heard < LIVE_S)
+
     def enter(self, change: Change, batch: Batch) -> list[Loss]:
         """Enters the records of a batch as collected; takes those out that had been before. Returns new losses."""
         member = self._member(change, batch.producer, batch.source)
@@ -130,7 +154,8 @@ class Roll:
         row = member.row
         row.started_us = mark.started_us
         losses = self._expect(member, mark.sent)
-        row.gate, row.level_version = mark.gate, mark.level_version
+        row.gate, row.level_version, row.recorder = mark.gate, mark.level_version, list(mark.recorder)
+        member.confirmed = mark.ledger, mark.level_version
         row.mark(time.time(), emitted=mark.emitted, sent=mark.sent, buffered=mark.buffered, dropped=mark.by_reason())
         # With a page there may be a last word after the BYE: it closes the row. Without, a restart has to know.
         ended = bye and not row.in_flight and page_is_alive(self._path(producer)) is None

@@ -17,7 +17,7 @@ is :mod:`logbus.collectors.book`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
@@ -27,6 +27,9 @@ from logbus.wire import COLLECTOR_LOST, REASONS, REJECTED
 MAX_RANGES: Final = 64
 #: The row into which the oldest workers are folded.
 OLDER: Final = bytes(16)
+
+#: Gates that stop a suppressed call before it costs anything.
+_AT_SOURCE: Final = frozenset({"source", "direct"})
 
 #: A producer (16 bytes), its first sequence number, and how many follow one another from there.
 Range = tuple[bytes, int, int]
@@ -51,7 +54,8 @@ class WorkerRow:
     app_name: str
     started_us: int
     state: Literal["live", "gone", "crashed"] = "live"
-    gate: str = "handler"
+    #: By what the level rules act in each library, as the worker says it: "stdlib=source,loguru=direct".
+    gate: str = ""
     level_version: int = 0
     #: False when a count had to be booked as unknown, or the ledger has lost entries of this row.
     exact: bool = True
@@ -77,6 +81,8 @@ class WorkerRow:
     mark_collected: int = 0
     mark_lost: list[int] = field(default_factory=_zeros)
     mark_unknown: int = 0
+    #: Records that the flight recorder took, sent after a trigger, and threw away; outside the law.
+    recorder: list[int] = field(default_factory=lambda: [0, 0, 0])
 
     def mark(self, at: float, *, emitted: int, sent: int, buffered: int, dropped: Sequence[int]) -> None:
         """Takes what the producer says at a MARK (``at`` in epoch seconds) beside what is counted here by then.
@@ -128,8 +134,9 @@ class WorkerRow:
         return problems
 
     def document(self, now: float) -> dict[str, Any]:
-        """The row as interface §6 has it; ``now`` is epoch seconds."""
-        return {
+        """The row as interface §6 has it; ``now`` is epoch seconds. ``recorder`` is there where it has recorded."""
+        gates = gates_of(self.gate)
+        document = {
             "worker": self.worker,
             "pid": self.pid,
             "host": self.host,
@@ -137,7 +144,8 @@ class WorkerRow:
             "producer": self.producer.hex(),
             "state": self.state,
             "level_version": self.level_version,
-            "gate": self.gate,
+            "gate": weakest_gate(gates),
+            "gates": gates,
             "exact": self.exact,
             "mark_age_seconds": round(max(0.0, now - self.mark_at), 3) if self.mark_at else None,
             "emitted": self.emitted,
@@ -148,6 +156,9 @@ class WorkerRow:
             "unknown": self.mark_unknown,
             "duplicated": self.duplicated,
         }
+        if any(self.recorder):
+            document["recorder"] = dict(zip(("recorded", "replayed", "discarded"), self.recorder, strict=True))
+        return document
 
     def absorb(self, other: WorkerRow) -> None:
         """Adds every count of another row to this one, the row of the folded."""
@@ -162,6 +173,7 @@ class WorkerRow:
         self.mark_collected += other.mark_collected
         self.mark_lost = _added(self.mark_lost, other.mark_lost)
         self.mark_unknown += other.mark_unknown
+        self.recorder = _added(self.recorder, other.recorder)
         self.exact = self.exact and other.exact
         self.started_us = min(self.started_us, other.started_us)
         self.mark_at = max(self.mark_at, other.mark_at)
@@ -169,7 +181,7 @@ class WorkerRow:
     @classmethod
     def older(cls, started_us: int) -> WorkerRow:
         """An empty row for the folded."""
-        return cls(OLDER, "(older)", "", 0, "", started_us, state="gone", gate="")
+        return cls(OLDER, "(older)", "", 0, "", started_us, state="gone")
 
 
 class Intent(NamedTuple):
@@ -278,6 +290,25 @@ def coalesced(ranges: Iterable[Range]) -> tuple[Range, ...]:
         else:
             break
     return tuple(joined)
+
+
+def gates_of(text: str) -> dict[str, str]:
+    """What level rules act by, per library, out of a MARK's words; nothing where nothing is attached.
+
+    >>> gates_of("stdlib=source,loguru=filter")
+    {'stdlib': 'source', 'loguru': 'filter'}
+    """
+    pairs = (part.partition("=") for part in text.split(",") if part and part != "none")
+    return {library: gate or library for library, _, gate in pairs}
+
+
+def weakest_gate(gates: Mapping[str, str]) -> str:
+    """Where a suppressed call ends: "source" if every library's does at its source, else the word of one that doesn't.
+
+    "none" where nothing is attached.
+    """
+    late = sorted({gate for gate in gates.values() if gate not in _AT_SOURCE})
+    return late[0] if late else "source" if gates else "none"
 
 
 def by_reason(counts: Sequence[int]) -> dict[str, int]:

@@ -3,8 +3,8 @@
 The top of the import order: commands call the collector, the producer and the control socket, nothing calls them.
 A command imports what it needs when it runs, so that ``logbus status`` doesn't wait for a configuration library
 and ``logbus --help`` waits for nothing. Exit codes: 0 done; 1 failed at run time; 2 wrong usage or configuration;
-3 owned by another collector. stdout is for results, stderr for people; an error is one line or several, each
-beginning with ``logbus: error:``, and a traceback is always a mistake of ours.
+3 owned by another collector; 4 done in part. stdout is for results, stderr for people; an error is one line or
+several, each beginning with ``logbus: error:``, and a traceback is always a mistake of ours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from logbus import __version__
-from logbus.cli import collector, config, emit, schema, status
+from logbus.cli import collector, config, doctor, emit, levels, schema, status, tail
 from logbus.cli.terminal import complain
 from logbus.errors import LogbusError
 
@@ -62,7 +62,18 @@ def program() -> None:
     """
 
 
-for command in (collector.collector, status.status, emit.emit, config.config, schema.record_schema):
+for command in (
+    collector.collector,
+    status.status,
+    tail.tail,
+    emit.emit,
+    config.config,
+    doctor.doctor,
+    schema.record_schema,
+    levels.set_level,
+    levels.reset_level,
+    levels.levels,
+):
     program.add_command(command)
 
 

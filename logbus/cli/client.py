@@ -19,7 +19,7 @@ import zmq
 
 from logbus.bus import Endpoint, client_socket
 from logbus.control import pack_message, unpack_answer
-from logbus.errors import ControlError, NoCollectorError, WireError
+from logbus.errors import ConfigurationError, ControlError, NoCollectorError, WireError
 
 #: Seconds for the plain connect, which the kernel answers without the collector's help.
 PROBE_TIMEOUT: Final = 0.5
@@ -28,8 +28,10 @@ PROBE_TIMEOUT: Final = 0.5
 def request(command: dict[str, Any], *, control: Endpoint, timeout: float) -> dict[str, Any]:
     """The collector's answer to a command, within ``timeout`` seconds.
 
-    Raises NoCollectorError when none answers, ControlError when it refuses or says what can't be read.
+    Raises NoCollectorError when none answers, ControlError when it refuses, with its exit code, or says what can't be
+    read. The command gets what each one carries: a random id, the time, and who sends it.
     """
+    command = {"id": os.urandom(16).hex(), "at": time.time(), "from": _sender(), **command}
     deadline = time.monotonic() + timeout
     _probe(control, timeout)
     context = zmq.Context()
@@ -46,8 +48,11 @@ def request(command: dict[str, Any], *, control: Endpoint, timeout: float) -> di
         dealer.close()
         context.term()
     if answer.get("ok") is not True:
-        reason = answer.get("error", "it does not say why")
-        raise ControlError(f"{control.url}: the collector refused {command.get('command')!r}: {reason}")
+        reason, exit_code = str(answer.get("error", "it does not say why")), answer.get("exit_code")
+        if exit_code == ConfigurationError.exit_code:  # what was asked for is wrong: the reason says it all
+            raise ControlError(reason, exit_code=exit_code)
+        code = exit_code if isinstance(exit_code, int) and 0 < exit_code < 128 else ControlError.exit_code
+        raise ControlError(f"{control.url}: the collector refused {command.get('command')!r}: {reason}", exit_code=code)
     return answer
 
 
@@ -82,6 +87,12 @@ def stop(control: Endpoint, *, name: str | None, timeout: float) -> dict[str, An
     if not _gone(pid, max(0.0, deadline - time.monotonic())):
         raise ControlError(f"collector {answer.get('name')!r} (pid {pid}) is still draining after {timeout:g} s")
     return answer
+
+
+def _sender() -> dict[str, Any]:
+    """Who we say we are: on tcp the collector has no better word for it."""
+    user = os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.geteuid())
+    return {"user": user, "host": socket.gethostname(), "pid": os.getpid()}
 
 
 def _gone(pid: int, timeout: float) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 
 import click
 
-from logbus.cli.options import addresses, reaches_collector
+from logbus.cli.options import addresses, reaches_collector, read_fields, read_level
 from logbus.cli.terminal import complain
 
 #: Lines, and characters, between two drains of the buffer: a small part of its capacity.
@@ -25,31 +25,11 @@ PORTION_CHARACTERS: Final = 2 * 1024 * 1024
 MAX_LINE_BYTES: Final = 64 * 1024
 
 
-def _level(_ctx: click.Context, _parameter: click.Parameter, text: str) -> int:
-    from logbus.errors import ConfigurationError
-    from logbus.levels import parse_level
-
-    try:
-        return parse_level(text)
-    except ConfigurationError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def _fields(_ctx: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    fields = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise click.BadParameter(f"expected KEY=VALUE, found {text!r}")
-        fields[key] = value
-    return fields
-
-
 @click.command()
 @click.argument("message")
-@click.argument("fields", nargs=-1, callback=_fields, metavar="[KEY=VALUE]...")
+@click.argument("fields", nargs=-1, callback=read_fields, metavar="[KEY=VALUE]...")
 @click.option(
-    "--level", metavar="LEVEL", default="INFO", show_default=True, callback=_level, help="A name or an integer."
+    "--level", metavar="LEVEL", default="INFO", show_default=True, callback=read_level, help="A name or an integer."
 )
 @click.option("--component", metavar="NAME", help="Logger of the records. [default: LOGBUS_COMPONENT, else root]")
 @click.option("--endpoint", metavar="URL", help="Where records go. [default: LOGBUS_ENDPOINT, else as --name says]")

@@ -22,6 +22,28 @@ def _deadline(_ctx: click.Context, _parameter: click.Parameter, seconds: float) 
     return seconds
 
 
+def read_level(_ctx: click.Context, _parameter: click.Parameter, text: str) -> int:
+    """The number of a level, as the callback of an option. Raises BadParameter."""
+    from logbus.errors import ConfigurationError
+    from logbus.levels import parse_level
+
+    try:
+        return parse_level(text)
+    except ConfigurationError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def read_fields(_ctx: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """The fields of several KEY=VALUE, as the callback of an option or argument. Raises BadParameter."""
+    fields = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"expected KEY=VALUE, found {text!r}")
+        fields[key] = value
+    return fields
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """Where one collector is: its record endpoint and its control endpoint."""
@@ -39,11 +61,24 @@ def addresses(*, control: str | None, name: str | None, endpoint: str | None = N
     from logbus.bus import check_name, control_endpoint, records_endpoint
     from logbus.collectors.sources import bus_addresses
 
-    checked = check_name(name) if name else "default"
+    if name:
+        check_name(name)
     in_file = bus_addresses(os.environ)
-    records = records_endpoint(endpoint or os.environ.get("LOGBUS_ENDPOINT") or in_file[0], name=checked)
-    url = control or os.environ.get("LOGBUS_CONTROL") or in_file[1]
-    return Addresses(records, control_endpoint(url, records=records, name=checked))
+    records = records_endpoint(endpoint, name=name or "default", in_file=in_file[0])
+    return Addresses(records, control_endpoint(control, records=records, name=name, in_file=in_file[1]))
+
+
+def within(seconds: float) -> Callable[[_Command], _Command]:
+    """The option --timeout, with its default in seconds."""
+    return click.option(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        callback=_deadline,
+        default=seconds,
+        show_default=True,
+        help="Give up after this many seconds.",
+    )
 
 
 def reaches_collector(seconds: float) -> Callable[[_Command], _Command]:
@@ -51,15 +86,7 @@ def reaches_collector(seconds: float) -> Callable[[_Command], _Command]:
 
     def add(command: _Command) -> _Command:
         for option in (
-            click.option(
-                "--timeout",
-                type=float,
-                metavar="SECONDS",
-                callback=_deadline,
-                default=seconds,
-                show_default=True,
-                help="Give up after this many seconds.",
-            ),
+            within(seconds),
             click.option(
                 "--name",
                 metavar="NAME",

@@ -23,6 +23,8 @@ from tests.collector_command import ROOT, child_environment
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("logbus.errors",),
     ("logbus.levels",),
+    ("logbus.rules",),
+    ("logbus.durations",),
     ("logbus.record",),
     ("logbus.wire",),
     ("logbus.control",),

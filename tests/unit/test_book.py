@@ -15,7 +15,7 @@ def full_worker(producer: bytes = A) -> WorkerRow:
     """A row with another value in every field."""
     return WorkerRow(
         producer, "w", "h", 2, "app", 3, "crashed", "source", 4, False, 5, 6, [7, 8, 9, 10, 11, 12], 13, 14,
-        15.5, 16, 17, 18, [19, 20, 21, 22, 23, 24], 25, [26, 27, 28, 29, 30, 31], 32,
+        15.5, 16, 17, 18, [19, 20, 21, 22, 23, 24], 25, [26, 27, 28, 29, 30, 31], 32, [33, 34, 35],
     )  # fmt: skip
 
 
@@ -61,6 +61,14 @@ def test_text_that_is_not_utf_8_comes_back_as_it_was() -> None:
     row.last_error = "no such file: \udcff \ud800"
     book = Book("id", 1, {}, {"main": row})
     assert replay([pack_snapshot(book)]) == book
+
+
+def test_the_layout_before_is_read() -> None:
+    """A ledger of the version before keeps its rows, which know no flight recorder; so do its changes."""
+    _, ident, version, [row], _ = msgpack.unpackb(pack_snapshot(Book("id", 7, {A: full_worker()})))
+    old = msgpack.packb([1, ident, version, [row[:-1]], []])
+    found = replay([old, msgpack.packb([8, [[B, *row[1:-1]]], [], []])])
+    assert (found.version, found.workers[A].mark_unknown, found.workers[B].recorder) == (8, 32, [0, 0, 0])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
@@ -47,6 +48,37 @@ def test_a_refusal_is_an_error_with_the_collectors_reason(control: Endpoint) -> 
     with FakeCollector(control, lambda _: {"ok": False, "error": "no such command"}):
         with pytest.raises(ControlError, match="refused 'status': no such command"):
             client.request({"command": "status"}, control=control, timeout=LONG)
+
+
+@pytest.mark.parametrize(("code", "expected"), [(None, 1), (1, 1), (3, 3), (0, 1), (-1, 1), (1000, 1), ("2", 1)])
+def test_a_refusal_has_the_collectors_exit_code(control: Endpoint, code: object, expected: int) -> None:
+    """One that is none, or is no failure, counts as 1."""
+    with FakeCollector(control, lambda _: {"ok": False, "error": "no", "exit_code": code}):
+        with pytest.raises(ControlError, match="refused 'status': no") as raised:
+            client.request({"command": "status"}, control=control, timeout=LONG)
+    assert raised.value.exit_code == expected
+
+
+def test_a_mistake_is_refused_in_the_collectors_words_alone(control: Endpoint) -> None:
+    """What was asked for is wrong: where the collector is does not matter."""
+    with FakeCollector(control, lambda _: {"ok": False, "error": "level 'LOUD'", "exit_code": 2}):
+        with pytest.raises(ControlError, match=r"\Alevel 'LOUD'\Z") as raised:
+            client.request({"command": "set_level"}, control=control, timeout=LONG)
+    assert raised.value.exit_code == 2
+
+
+def test_each_command_can_be_told_from_its_repetition(control: Endpoint) -> None:
+    """It has an id of its own, its time and its sender; a caller who repeats one gives its id himself."""
+    with FakeCollector(control, lambda _: {"ok": True}) as fake:
+        for _ in range(2):
+            client.request({"command": "status"}, control=control, timeout=LONG)
+        client.request({"command": "status", "id": "mine"}, control=control, timeout=LONG)
+    one, two, three = fake.commands
+    assert one["id"] != two["id"]
+    assert len(one["id"]) >= 16
+    assert abs(one["at"] - time.time()) < 60
+    assert one["from"]["pid"] == os.getpid()
+    assert three["id"] == "mine"
 
 
 @pytest.mark.parametrize("answer", [b"junk", b"[]", b'{"v": 99, "ok": true}', b'{"v": 1}'])

@@ -11,12 +11,14 @@ import pytest
 import zmq
 
 from logbus.bus import client_socket
-from logbus.collectors import commands as commands_module
-from logbus.collectors.commands import TURN_COMMANDS, Commands
+from logbus.collectors.commands import TURN_COMMANDS, Asker, Commands, Wait
 from logbus.control import MAX_CONTROL_BYTES, pack_message, unpack_message
+from logbus.errors import ConfigurationError
 from tests.eventually import eventually
 
 ADDRESS = "inproc://control"
+#: Seconds that a question of this desk waits.
+PATIENCE_S = 30.0
 
 
 class Desk:
@@ -28,9 +30,7 @@ class Desk:
         self.answered = 0
         self.stopped = 0
         self.statuses = 0
-        self.commands = Commands(
-            self.context, status=self._status, ask=self._ask, answered=self._answered, stop=self._stop
-        )
+        self.commands = Commands(self.context, {"status": self._status, "stop": self._stop, "refuse": self._refuse})
         self.commands.socket.bind(ADDRESS)
 
     def client(self) -> zmq.Socket[bytes]:
@@ -63,18 +63,19 @@ class Desk:
         eventually(come)
         return unpack_message(socket.recv())
 
-    def _status(self) -> dict[str, Any]:
-        self.statuses += 1
-        return {"number": self.statuses}
-
-    def _ask(self) -> int:
+    def _status(self, document: dict[str, Any], asker: Asker) -> Wait:
         self.asked += 1
-        return self.asked
+        request = self.asked
+        return Wait(time.monotonic() + PATIENCE_S, lambda: self.answered >= request, self._number)
 
-    def _answered(self, request: int) -> bool:
-        return self.answered >= request
+    def _number(self) -> dict[str, Any]:
+        self.statuses += 1
+        return {"status": {"number": self.statuses}}
 
-    def _stop(self) -> dict[str, Any]:
+    def _refuse(self, document: dict[str, Any], asker: Asker) -> dict[str, Any]:
+        raise ConfigurationError([f"level {document.get('level')!r}: expected a level"])
+
+    def _stop(self, document: dict[str, Any], asker: Asker) -> dict[str, Any]:
         self.stopped += 1
         return {"name": "eu", "pid": 7}
 
@@ -101,9 +102,27 @@ def test_a_status_waits_for_fresh_counters(desk: Desk) -> None:
         assert not desk.commands.waiting
 
 
+def test_a_refusal_says_why(desk: Desk) -> None:
+    """What a handler raises is the answer, with the exit code of its kind."""
+    with desk.client() as client:
+        client.send(pack_message({"command": "refuse", "level": "LOUD"}))
+        answer = desk.reply(client)
+    assert answer == {"v": 1, "ok": False, "error": "level 'LOUD': expected a level", "exit_code": 2}
+
+
+@pytest.mark.parametrize(
+    ("address", "uid", "pid"),
+    [("localhost:1000:100:42", 1000, 42), ("127.0.0.1", None, None), ("", None, None), ("::1:2:3:4", None, None)],
+)
+def test_who_asks_is_what_the_kernel_says(address: str, uid: int | None, pid: int | None) -> None:
+    """On ipc the address has uid and pid; nothing is made up on tcp."""
+    asker = Asker.of(b"id", address)
+    assert (asker.uid, asker.pid) == (uid, pid)
+
+
 def test_a_status_does_not_wait_for_ever(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that doesn't answer costs its time and no more."""
-    monkeypatch.setattr(commands_module, "FRESH_S", 0.05)
+    monkeypatch.setattr(f"{__name__}.PATIENCE_S", 0.05)
     with desk.client() as client:
         began = time.monotonic()
         client.send(pack_message({"command": "status"}))

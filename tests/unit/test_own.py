@@ -91,6 +91,19 @@ def test_text_that_is_not_utf_8_is_told_with_escapes(ledger: Ledger) -> None:
     assert told(own, ledger)[0][0] == "can't write to /var/log/\\udcff.jsonl"
 
 
+def test_a_complaint_is_a_warning_and_a_note_is_not(ledger: Ledger) -> None:
+    """What went wrong is a WARNING, what somebody wanted an INFO; text and fields are what any encoder takes."""
+    own = OwnRecords(ledger, host="h")
+    own.say("bad", event="x")
+    own.note("asked \ud800", event="y", by="\udcff")
+    batch = entered(own, ledger)
+    assert batch is not None
+    assert [(batch.sites[record.site].level_name, record.message, record.extra) for record in batch.records] == [
+        ("WARNING", "bad", {"event": "x"}),
+        ("INFO", "asked \\ud800", {"event": "y", "by": "\\udcff"}),
+    ]
+
+
 def test_own_records_are_a_row_that_balances(ledger: Ledger) -> None:
     """Worker "logbus", collected as entered, numbered without a gap, and nothing waits when all was entered."""
     own = OwnRecords(ledger, host="h")
@@ -105,7 +118,7 @@ def test_own_records_are_a_row_that_balances(ledger: Ledger) -> None:
     assert second is not None
     assert (first.producer, first.first_seq, len(first.records), second.first_seq) == (OWN, 0, 2, 2)
     assert (first.source.worker, first.source.pid, first.source.host) == ("logbus", os.getpid(), "h")
-    assert {(site.component, site.level_name) for site in first.sites} == {("logbus", "WARNING")}
+    assert {site.component for site in first.sites} == {"logbus"}
     row = ledger.workers[OWN]
     assert (row.worker, row.collected, row.emitted, row.in_flight, row.state) == ("logbus", 3, 3, 0, "live")
     assert row.law()

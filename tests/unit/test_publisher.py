@@ -11,9 +11,12 @@ import zmq
 
 from logbus.bus import Endpoint, subscriber_socket
 from logbus.collectors import publisher as publisher_module
+from logbus.collectors.identities import Identities
 from logbus.collectors.publisher import Publisher
 from logbus.collectors.zap import Doorkeeper
-from logbus.control import PRODUCER_TOPIC, State, unpack_acknowledgement
+from logbus.control import PRODUCER_TOPIC, State, unpack_acknowledgement, without_address
+from logbus.producers.subscriber import Subscriber
+from logbus.rules import Levels
 from tests.eventually import eventually
 from tests.frames import producer
 
@@ -31,15 +34,15 @@ def context() -> Iterator[Context]:
 @pytest.fixture
 def endpoint(directories: Path) -> Endpoint:
     """Where the publisher is bound."""
-    return Endpoint.parse(f"ipc://{directories}/pub")
+    return Endpoint.parse(f"ipc://{directories}/control.pub")
 
 
 class Doored(Publisher):
     """A publisher whose loop lets everybody in who knocks, as the collector's does."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, identities: Identities | None = None) -> None:
         self._doorkeeper = Doorkeeper(context)
-        super().__init__(context, ledger="L", name="eu")
+        super().__init__(context, ledger="L", name="eu", identities=identities)
 
     def listen(self) -> bool:
         """Lets in, then listens."""
@@ -60,15 +63,27 @@ def publisher(context: Context, endpoint: Endpoint) -> Iterator[Publisher]:
         yield publisher
 
 
-def heard(publisher: Publisher, subscriber: zmq.Socket[bytes]) -> State:
-    """The next state that a subscriber hears; the publisher's loop runs meanwhile."""
+def received(publisher: Publisher, subscriber: zmq.Socket[bytes]) -> bytes:
+    """The next message that a subscriber gets; the publisher's loop runs meanwhile."""
 
     def come() -> bool:
         publisher.listen()
         return bool(subscriber.poll(1))
 
     eventually(come)
-    return State.unpack(subscriber.recv())
+    return subscriber.recv()
+
+
+def heard(publisher: Publisher, subscriber: zmq.Socket[bytes]) -> State:
+    """The next state that a subscriber hears."""
+    return State.unpack(received(publisher, subscriber))
+
+
+def welcomed(publisher: Publisher, subscriber: zmq.Socket[bytes]) -> State:
+    """The state with which a subscriber begins: that of its connection, and the same as its subscription is read."""
+    welcome, personal = (received(publisher, subscriber) for _ in range(2))
+    assert without_address(welcome) == welcome == without_address(personal) != personal
+    return State.unpack(welcome)
 
 
 def test_whoever_connects_is_welcomed_with_the_newest_state(
@@ -97,7 +112,7 @@ def test_what_is_said_later_is_heard_as_a_newer_version(
     """Each state has a version above the one before; only a question raises the number of the request."""
     with subscriber_socket(context, producer(1)) as subscriber:
         subscriber.connect(endpoint.url)
-        first = heard(publisher, subscriber)
+        first = welcomed(publisher, subscriber)
         publisher.say(ask=True)
         asked = heard(publisher, subscriber)
         publisher.say("draining")
@@ -161,8 +176,7 @@ def test_one_producer_is_told_what_is_in_the_ledger(context: Context, endpoint: 
     with subscriber_socket(context, producer(1)) as one, subscriber_socket(context, producer(2)) as two:
         for subscriber in (one, two):
             subscriber.connect(endpoint.url)
-            heard(publisher, subscriber)
-        eventually(lambda: publisher.listen() or len(publisher.listeners) == 2)
+            welcomed(publisher, subscriber)
         publisher.acknowledge(producer(2), 2**40, bye=True)
         assert two.poll(5000)
         assert unpack_acknowledgement(two.recv()) == (2**40, True)
@@ -196,3 +210,60 @@ def test_who_says_something_else_is_no_listener(
         eventually(lambda: publisher.listen() or publisher.listeners)
         assert publisher.listeners == {producer(1)}
         other.close(0)
+
+
+def test_a_subscription_to_somebody_else_s_producer_does_not_listen(
+    context: Context, endpoint: Endpoint, directories: Path
+) -> None:
+    """Where several users log, he who listens for another is not waited for in his place; his own producers count."""
+    identities = Identities(directories)
+    assert identities.admits(producer(1), identities.owner + 1)
+    with closing(Doored(context, identities)) as publisher:
+        publisher.socket.bind(endpoint.url)
+        with subscriber_socket(context, producer(1)) as subscriber:
+            subscriber.set(zmq.SUBSCRIBE, PRODUCER_TOPIC + producer(2))
+            subscriber.connect(endpoint.url)
+            eventually(lambda: publisher.listen() or publisher.listeners)
+            assert publisher.listeners == {producer(2)}
+
+
+def test_another_user_s_listeners_are_bounded(
+    context: Context, endpoint: Endpoint, directories: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crowd of subscriptions is not waited for beyond a number; whoever leaves makes room."""
+    monkeypatch.setattr(publisher_module, "LISTENERS_OF_OTHERS", 2)
+    identities = Identities(directories)
+    identities.owner += 1  # so that we ourselves are somebody else
+    with closing(Doored(context, identities)) as publisher:
+        publisher.socket.bind(endpoint.url)
+        with subscriber_socket(context, producer(1)) as subscriber:
+            for number in (2, 3, 4):
+                subscriber.set(zmq.SUBSCRIBE, PRODUCER_TOPIC + producer(number))
+            subscriber.connect(endpoint.url)
+            eventually(lambda: publisher.listen() or len(publisher.listeners) == 2)
+            for _ in range(3):
+                publisher.listen()
+            assert len(publisher.listeners) == 2
+        eventually(lambda: publisher.listen() or not publisher.listeners)
+        assert not publisher._of_others
+
+
+def test_what_is_said_while_a_worker_comes_back_reaches_it(context: Context, endpoint: Endpoint) -> None:
+    """A connection is welcomed before its subscriptions are there: what is said between the two is not lost to it."""
+    told: list[Levels] = []
+    control = Endpoint.parse(endpoint.url.removesuffix(".pub"))
+    with closing(Subscriber(context, control, producer(1), lambda levels, _: told.append(levels))) as subscriber:
+        with zmq.Context() as place, closing(Doored(place)) as first:
+            first.socket.bind(endpoint.url)
+            eventually(lambda: first.listen() or (subscriber.read() and first.listeners))
+        with zmq.Context() as place, closing(Doored(place)) as second:
+            with second.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED) as connected:
+                second.socket.bind(endpoint.url)
+                # The worker is busy: its connection comes back by itself, its subscriptions once it looks again.
+                eventually(lambda: second.listen() or connected.poll(1))
+                second.socket.disable_monitor()
+            for _ in range(20):  # the socket takes the connection over from ZeroMQ's own thread, and welcomes it
+                assert not second.socket.poll(5)
+                assert not second.listen()
+            second.say(levels=Levels("L", 7))
+            eventually(lambda: (second.listen(), subscriber.read(), told[-1])[-1] == Levels("L", 7))

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 import zmq
 
 from logbus.bus import pull_socket
 from logbus.collectors.decode import Batch
+from logbus.collectors.identities import Identities
 from logbus.collectors.mark import Mark
 from logbus.collectors.receiver import TURN_FRAMES, Receiver, is_bye
 from logbus.collectors.redact import Redactor
+from logbus.collectors.zap import Doorkeeper
 from logbus.wire import pack_frame, pack_payload
 from tests.bad_frames import BROKEN, GOOD, PARTS, REJECTED
+from tests.eventually import eventually
 from tests.frames import data, mark, mark_payload, producer, raw
 
 A = producer(1)
@@ -148,3 +153,28 @@ def test_a_defect_of_ours_costs_one_frame(sockets: tuple[zmq.Socket[bytes], zmq.
     assert nothing is None
     assert isinstance(batch, Batch)
     assert dict(receiver.bad_frames) == {"internal_KeyError": 1}
+
+
+def test_a_frame_of_somebody_else_s_producer_is_refused(directories: Path) -> None:
+    """Where several users log, nobody continues the sequence of another or closes his book, and no row pays for it."""
+    identities = Identities(directories)
+    assert identities.admits(A, identities.owner + 1)
+    url = f"ipc://{directories}/records"
+    with zmq.Context() as context, context.socket(zmq.PUSH) as push, pull_socket(context) as pull:
+        receiver = Receiver(pull, Redactor(), identities=identities)
+        with closing(Doorkeeper(context)) as doorkeeper:
+            pull.bind(url)
+            push.connect(url)
+            for frame in (data(A, 0, "stolen"), mark(A, sent=9, bye=True), data(producer(2), 0, "mine")):
+                push.send(frame)
+            turns = []
+
+            def read() -> bool:
+                doorkeeper.answer()
+                turns.append(receiver.receive())
+                return any(turns)
+
+            eventually(read)
+            arrivals = [arrival for turn in turns for arrival in turn.arrivals]
+            assert [header.producer for header, _ in arrivals] == [producer(2)]
+            assert dict(receiver.bad_frames) == {"foreign": 2}

@@ -12,7 +12,7 @@ from logbus.collectors.decode import Drop
 from logbus.collectors.roll import LIVE_S, Loss
 from logbus.wire import COLLECTOR_LOST, HIGH_WATER_MARK, REJECTED
 from tests.frames import producer
-from tests.rolled import Clock, Rolled
+from tests.rolled import QUIET, Clock, Rolled, page
 
 A, B = producer(1), producer(2)
 
@@ -171,3 +171,42 @@ def test_who_has_not_answered(rolled: Rolled) -> None:
     assert roll.unanswered(2, [B])
     rolled.mark(B, sent=1, bye=True)
     assert not roll.unanswered(99, [B])
+
+
+def test_who_stands_can_be_reached(rolled: Rolled, clock: Clock) -> None:
+    """Who listens, a word said or not, and who was heard lately; not who said goodbye, nor who has gone."""
+    silent, listening, recent, leaving = (producer(number) for number in range(1, 5))
+    for who in (listening, recent, leaving):
+        rolled.mark(who, sent=0)
+    listeners = {silent, listening, leaving}
+    standing = rolled.roll.standing(listeners)
+    assert set(standing) == {silent, listening, recent, leaving}
+    assert standing[silent] is None
+    assert standing[listening] is rolled.roll.member(listening) is not None
+    rolled.mark(leaving, sent=0, bye=True)
+    assert set(rolled.roll.standing(listeners)) == {silent, listening, recent}
+    clock.now += LIVE_S
+    assert set(rolled.roll.standing(listeners)) == {silent, listening}
+    rolled.sweep(silent, listening)
+    assert rolled.roll.member(leaving) is None
+    assert set(rolled.roll.standing([*listeners, leaving])) == {silent, listening}, "its row is closed"
+
+
+def test_who_is_found_dead_does_not_stand(rolled: Rolled) -> None:
+    """From the look at its page on, before its row is closed, and though its connection seems to stand."""
+    with closing(page(rolled, A, emitted=0, sent=0)):
+        rolled.mark(A, sent=0)
+        rolled.sweep(A, after=QUIET)
+        assert rolled.roll.stands(A, {A})
+    rolled.sweep(A, emptied=False)
+    assert rolled.roll.member(A) is not None
+    assert not rolled.roll.stands(A, {A})
+
+
+def test_a_member_keeps_what_it_confirmed(rolled: Rolled) -> None:
+    """Ledger and version of its last MARK; the row has the version, the gates and the recorder's counts."""
+    rolled.mark(A, sent=0, confirmed=(7, "ledger"))
+    member = rolled.roll.member(A)
+    assert member is not None
+    assert member.confirmed == ("ledger", 7)
+    assert (rolled.row().level_version, rolled.row().gate, rolled.row().recorder) == (7, "stdlib=source", [0, 0, 0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logbus.collectors.rows import MAX_RANGES, SinkRow, WorkerRow, by_reason, coalesced
+from logbus.collectors.rows import MAX_RANGES, SinkRow, WorkerRow, by_reason, coalesced, gates_of, weakest_gate
 from logbus.wire import COLLECTOR_LOST, HIGH_WATER_MARK, REJECTED, WORKER_LOST
 
 A, B = b"a" * 16, b"b" * 16
@@ -108,7 +108,7 @@ def test_the_document_of_a_worker() -> None:
     row = worker()
     row.lost[HIGH_WATER_MARK] = 1
     row.mark(100.0, emitted=21, sent=12, buffered=6, dropped=[2, 0, 0])
-    row.collected, row.duplicated, row.level_version = 10, 4, 3
+    row.collected, row.duplicated, row.level_version, row.gate = 10, 4, 3, "stdlib=source,loguru=filter"
     assert row.document(101.5) == {
         "worker": "rotator-1",
         "pid": 7,
@@ -117,7 +117,8 @@ def test_the_document_of_a_worker() -> None:
         "producer": A.hex(),
         "state": "live",
         "level_version": 3,
-        "gate": "handler",
+        "gate": "filter",
+        "gates": {"stdlib": "source", "loguru": "filter"},
         "exact": True,
         "mark_age_seconds": 1.5,
         "emitted": 21,
@@ -128,6 +129,36 @@ def test_the_document_of_a_worker() -> None:
         "unknown": 0,
         "duplicated": 4,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "gates", "gate"),
+    [
+        ("", {}, "none"),
+        ("none", {}, "none"),
+        ("stdlib=source", {"stdlib": "source"}, "source"),
+        ("stdlib=source,loguru=direct", {"stdlib": "source", "loguru": "direct"}, "source"),
+        ("stdlib=source,structlog=filter", {"stdlib": "source", "structlog": "filter"}, "filter"),
+        ("handler", {"handler": "handler"}, "handler"),
+        (",=,", {"": ""}, ""),
+    ],
+)
+def test_the_weakest_gate_counts(text: str, gates: dict[str, str], gate: str) -> None:
+    """A worker's gate is its source if that of each library is; any words of any worker are taken."""
+    assert gates_of(text) == gates
+    assert weakest_gate(gates) == gate
+
+
+def test_a_flight_recorder_is_in_the_document_when_it_has_recorded() -> None:
+    """Its counts are named; a worker without one has no such key, and the folded row has the sums."""
+    row = worker()
+    assert "recorder" not in row.document(101.0)
+    row.recorder = [5, 2, 1]
+    assert row.document(101.0)["recorder"] == {"recorded": 5, "replayed": 2, "discarded": 1}
+    older = WorkerRow.older(1)
+    older.absorb(row)
+    older.absorb(row)
+    assert older.recorder == [10, 4, 2]
 
 
 def test_the_age_of_a_mark_is_never_made_up() -> None:

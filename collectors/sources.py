@@ -9,6 +9,7 @@ to find the collector reads the file through this module, and must start quickly
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,11 +28,27 @@ DEFAULT_FILE: Final = Path("logbus.toml")
 VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "LOGBUS_ENDPOINT": ("bus", "endpoint"),
     "LOGBUS_CONTROL": ("bus", "control"),
+    "LOGBUS_LEVEL": ("levels", "default"),
     "LOGBUS_SINKS": ("sinks",),
 }
 #: Variables without "__" that a collector reads. A worker reads more, which are none of our business here; one that
 #: is nearly one of these is taken for a misspelling and refused.
 _OWN_VARIABLES: Final = (*VARIABLES, "LOGBUS_CONFIG", "LOGBUS_RUNTIME_DIR", "LOGBUS_STATE_DIR")
+
+#: Options of the command line, by the path of what they set.
+OPTIONS: Final[Mapping[str, str]] = {
+    "bus.endpoint": "--endpoint",
+    "bus.control": "--control",
+    "levels.default": "--level",
+    "metrics.address": "--metrics",
+}
+
+#: Variables of proxywhirl's deployments: the level of every logger, and the path of the default file sink.
+PROXYWHIRL_LEVEL: Final = "PROXYWHIRL_LOG_LEVEL"
+PROXYWHIRL_FILE: Final = "PROXYWHIRL_LOG_FILE"
+
+#: Settings whose text may begin as JSON does: an IPv6 address stands in brackets.
+_TEXTS: Final = frozenset({("metrics", "address")})
 
 #: Keys of a sink that hold a list: on the command line their items are joined with "+".
 LIST_KEYS: Final = frozenset({"components", "exclude_components"})
@@ -49,6 +66,8 @@ class Source:
     document: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    #: Of a file's bytes, in hexadecimal.
+    sha256: str | None = None
 
     def origin(self, location: Sequence[str | int]) -> str:
         """The variable, option or file in which the key at a location was written."""
@@ -94,8 +113,21 @@ def from_file(path: Path) -> Source:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ConfigurationError([f"not valid {'JSON' if is_json else 'TOML'}: {reason}"], source=str(path)) from error
     if not isinstance(document, dict):
-        raise ConfigurationError(["expected an object with the keys bus, sinks, redaction"], source=str(path))
-    return Source(str(path), document)
+        known = "bus, levels, sinks, redaction, metrics"
+        raise ConfigurationError([f"expected an object with the keys {known}"], source=str(path))
+    return Source(str(path), document, sha256=hashlib.sha256(data).hexdigest())
+
+
+def from_deployment(environ: Mapping[str, str]) -> Source:
+    """What deployments of proxywhirl set already, and nothing else reads: the weakest source of all."""
+    source = Source("environment")
+    if level := environ.get(PROXYWHIRL_LEVEL):
+        source.document["levels"] = {"default": level}
+        source.origins["levels"] = PROXYWHIRL_LEVEL
+    if path := environ.get(PROXYWHIRL_FILE):
+        source.document["sinks"] = [{"type": "console"}, {"type": "file", "path": path}]
+        source.origins["sinks"] = PROXYWHIRL_FILE
+    return source
 
 
 def from_environment(environ: Mapping[str, str]) -> Source:
@@ -124,7 +156,7 @@ def from_environment(environ: Mapping[str, str]) -> Source:
                 )
                 continue
         value: Any = environ[variable]
-        if value.lstrip()[:1] in ("[", "{"):
+        if value.lstrip()[:1] in ("[", "{") and location not in _TEXTS:
             try:
                 value = _from_json(value)
             except (ValueError, RecursionError) as error:
@@ -145,7 +177,7 @@ def from_environment(environ: Mapping[str, str]) -> Source:
 def from_command_line(overrides: Mapping[str, Any]) -> Source:
     """What the command line sets: a document in which a sink may also be a SPEC (see :func:`sink_table`)."""
     source = Source("command line", dict(overrides))
-    source.origins = {f"bus.{key}": f"--{key}" for key in ("endpoint", "control")}
+    source.origins = dict(OPTIONS)
     sinks = []
     for sink in overrides.get("sinks", ()):
         if not isinstance(sink, str):

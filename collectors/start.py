@@ -11,17 +11,15 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from logbus.bus import check_name, control_endpoint, records_endpoint, state_directory
+from logbus.collectors import notify
+from logbus.collectors.allowed import Allowed
 from logbus.collectors.claim import raise_descriptor_limit
-from logbus.collectors.collector import Collector, Destination
-from logbus.collectors.filter import SinkFilter
-from logbus.collectors.format import Formatter, JsonFormat, TextFormat
+from logbus.collectors.collector import Collector
+from logbus.collectors.destinations import destinations
 from logbus.collectors.redact import Redactor
-from logbus.collectors.sinks.base import Sink
-from logbus.collectors.sinks.console import ConsoleSink
-from logbus.collectors.sinks.file import FileSink
 
 if TYPE_CHECKING:
-    from logbus.collectors.config import Settings
+    from logbus.collectors.config import Configuration
 
 _STDERR: Final = 2
 #: Containers that come to be, less those that went, until the garbage collector looks for cycles among them: more than
@@ -29,11 +27,12 @@ _STDERR: Final = 2
 _GC_THRESHOLD: Final = 50_000
 
 
-def run(settings: Settings, *, name: str) -> int:
+def run(configuration: Configuration, *, name: str) -> int:
     """Runs a collector in the foreground until SIGTERM, SIGINT or the stop command; returns the exit code.
 
     Raises what :class:`logbus.collectors.collector.Collector` raises.
     """
+    settings = configuration.settings
     check_name(name)
     _occupy_standard_streams()
     raise_descriptor_limit()
@@ -47,6 +46,10 @@ def run(settings: Settings, *, name: str) -> int:
         destinations=destinations(settings),
         redactor=Redactor(settings.redaction.fields),
         tell=_tell,
+        allowed=Allowed.of(settings.bus.allow),
+        configuration=configuration,
+        levels=settings.levels,
+        metrics=settings.metrics.address,
     )
     wake, write = os.pipe()
     for fd in (wake, write):
@@ -56,36 +59,21 @@ def run(settings: Settings, *, name: str) -> int:
     def end(number: int, frame: FrameType | None) -> None:
         collector.stop()
 
-    def look(number: int, frame: FrameType | None) -> None:
-        collector.reopen()
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        collector.hang_up()
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    signal.signal(signal.SIGHUP, look)
+    signal.signal(signal.SIGHUP, hang_up)
     _tell(f"collector {name} ready: records {endpoint.url}, control {control.url}")
+    notify.ready(f"records {endpoint.url}, control {control.url}")
     _spare_garbage_collections()
     try:
         collector.serve(wake)
     finally:
+        notify.stopping()
         collector.close()
     return 0
-
-
-def destinations(settings: Settings) -> list[Destination]:
-    """The sinks of the settings, not yet opened; equal formats share one formatter."""
-    found: list[Destination] = []
-    json, text, colored = JsonFormat(), TextFormat(), TextFormat(colour=True)
-    for sink in settings.sinks:
-        made: Sink
-        formatter: Formatter = json if sink.format == "json" else text
-        if sink.type == "console":
-            made = ConsoleSink(sink.name, sink.stream)
-            if formatter is text and sink.colored():
-                formatter = colored
-        else:
-            made = FileSink(sink.name, sink.path, json_lines=sink.format == "json")
-        found.append(Destination(made, SinkFilter(sink.level, sink.components, sink.exclude_components), formatter))
-    return found
 
 
 def _spare_garbage_collections() -> None:

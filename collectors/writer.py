@@ -3,6 +3,9 @@
 Before a write its intent goes into the ledger, after it the count of what was delivered; so a restart can find out
 how far a killed writer came. A sink that fails keeps its records and is tried again; a sink that is slow pushes
 back on the receiver or, if it is impatient, has new records dropped. Both are counted where they happen.
+
+A row has one intent, and a file has one lock. So where a reload replaces a writer by one of the same name or for the
+same file, the new one starts behind the old: it takes records at once, and writes when the old has written its last.
 """
 
 from __future__ import annotations
@@ -11,9 +14,10 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from logbus.collectors.histogram import Histogram
 from logbus.collectors.ledger import Ledger, SinkRow
 from logbus.collectors.rows import Range, coalesced
 from logbus.collectors.sinks.base import Sink
@@ -27,20 +31,38 @@ WRITE_BYTES: Final = 1024 * 1024
 #: Seconds between attempts on a sink that fails.
 RETRY_S: Final = 0.5
 
-#: Lines, how many records they are, and which.
-Lines = tuple[bytes, int, tuple[Range, ...]]
+#: Seconds beyond its deadline after which a write counts as one that hangs.
+HANG_S: Final = 0.2
+#: Seconds between looks at whether a writer that waits for another one is to end itself.
+TURN_S: Final = 0.1
+
+#: Lines, how many records they are, and which; and when they came, in monotonic seconds.
+Lines = tuple[bytes, int, tuple[Range, ...], float]
 
 
 class Writer:
-    """The thread, the queue and the ledger row of one sink."""
+    """The thread, the queue and the ledger row of one sink.
+
+    ``behind`` are writers with the same row or the same destination, which are about to end: this one's queue takes
+    records meanwhile, and its first write comes after their last. One that ends gives its sink up from its own thread.
+    """
 
     def __init__(
-        self, sink: Sink, ledger: Ledger, *, complain: Callable[[str], None], queue_bytes: int = QUEUE_BYTES
+        self,
+        sink: Sink,
+        ledger: Ledger,
+        *,
+        complain: Callable[[str], None],
+        queue_bytes: int = QUEUE_BYTES,
+        behind: Sequence[Writer] = (),
+        latency: Histogram | None = None,
     ) -> None:
         self.sink = sink
         self.row = ledger.sinks.get(sink.name) or SinkRow(sink.name, sink.type, sink.checkable)
         #: Records in the queue and in hand; changed inside the ledger's transactions only.
         self.queued = 0
+        #: Of each write: seconds from the arrival of its oldest lines until they were delivered.
+        self.latency = latency or Histogram()
         self._ledger = ledger
         self._complain = complain
         self._queue: deque[Lines] = deque()
@@ -50,16 +72,28 @@ class Writer:
         self._deadline: float | None = None
         self._reopen = False
         self._in_write = False
-        self._abandoned = False
+        self._behind = tuple(behind)
+        self._opened = False
+        #: Whether one of those before it has the same row, which is its until it ends.
+        self._shares_row = False
+        #: Whether the books are closed: changed inside the ledger's transactions only.
+        self._closed = False
+        #: Set once nothing is written any more, and the row and the destination are free.
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"logbus-sink-{sink.name}", daemon=True)
 
-    def start(self) -> None:
-        """Opens the sink and starts the thread. Raises what opening raises."""
+    def open(self) -> None:
+        """Opens the sink ahead of :meth:`start`. Raises what opening raises."""
         self.sink.open()
-        with self._ledger.transaction() as change:
-            self.row.type, self.row.checkable = self.sink.type, self.sink.checkable
-            self.row.state, self.row.last_error = "ok", None
-            change.sink(self.row)
+        self._opened = True
+
+    def start(self) -> None:
+        """Starts the thread; opens the sink unless that was done or it stands behind. Raises what opening raises."""
+        if not self._opened and not self._behind:
+            self.open()
+        self._shares_row = any(writer.row is self.row for writer in self._behind)
+        if not self._shares_row:
+            self._enter_row()
         self._thread.start()
 
     @property
@@ -69,8 +103,15 @@ class Writer:
 
     @property
     def pushes_back(self) -> bool:
-        """Whether the receiver should wait: the sink is patient, slow, and works."""
-        return self.full and self.sink.patient and self.row.state == "ok"
+        """Whether the receiver should wait: the sink is patient, slow, and works, and so do those before it."""
+        if not (self.full and self.sink.patient and self.row.state == "ok"):
+            return False
+        return all(writer.row.state == "ok" for writer in self._behind)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has written its last line, and its books are closed."""
+        return self._ended.is_set()
 
     def admit(self, records: int) -> bool:
         """Inside a transaction: books records as handed over, or as dropped when there is no room for them."""
@@ -84,7 +125,7 @@ class Writer:
     def put(self, data: bytes, records: int, ranges: tuple[Range, ...]) -> None:
         """Hands over lines that :meth:`admit` has let in."""
         with self._more:
-            self._queue.append((data, records, ranges))
+            self._queue.append((data, records, ranges, time.monotonic()))
             self._bytes += len(data)
             self._more.notify()
 
@@ -94,32 +135,100 @@ class Writer:
             self._reopen = True
             self._more.notify()
 
+    def retire(self, deadline: float) -> None:
+        """Has the thread write what is queued until ``deadline`` (monotonic seconds) and then end; does not wait."""
+        with self._more:
+            self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
+            self._more.notify()
+
+    def give_up(self) -> None:
+        """Closes the books of a retired writer whose deadline is over while a write hangs; does not wait."""
+        with self._more:
+            overdue = self._deadline is not None and time.monotonic() >= self._deadline + HANG_S
+        if overdue:
+            self._close_books()
+
     def finish(self, deadline: float) -> None:
         """Writes what is queued until ``deadline`` (monotonic seconds), books the rest, and closes the sink."""
-        with self._more:
-            self._deadline = deadline
-            self._more.notify()
-        self._thread.join(max(0.0, deadline - time.monotonic()) + 0.2)
-        with self._ledger.transaction() as change:
-            self._abandoned = self._thread.is_alive()
-            if self._in_write:  # a terminal that takes nothing: the thread is in there for good
-                intent = self.row.intent
-                if intent is not None:
-                    self.row.unknown += intent.count
-                    self.queued -= intent.count
-                    self.row.intent = None
-            self.row.dropped[SHUTDOWN] += self.queued
-            self.queued = 0
-            change.sink(self.row)
-        if not self._thread.is_alive():
+        self.retire(deadline)
+        self._thread.join(max(0.0, deadline - time.monotonic()) + HANG_S)
+        self._close_books()
+
+    def cancel(self) -> None:
+        """Ends a writer that was given nothing, started or not, and takes its row back."""
+        if self._thread.ident is None:
             self.sink.close()
+            return
+        self.finish(0.0)
+        if not self._shares_row:
+            self.remove()
+
+    def remove(self) -> None:
+        """Books the sink as removed: it has ended, and none of its name has come."""
+        with self._ledger.transaction() as change:
+            self.row.state = "removed"
+            change.sink(self.row)
+
+    def _enter_row(self) -> None:
+        with self._ledger.transaction() as change:
+            self.row.type, self.row.checkable = self.sink.type, self.sink.checkable
+            self.row.state, self.row.last_error = "ok", None
+            change.sink(self.row)
+
+    def _close_books(self) -> None:
+        """What is left is dropped by the shutdown, and unknown if it is in a write that hangs."""
+        with self._ledger.transaction() as change:
+            if not self._closed:
+                self._closed = True
+                if self._in_write:  # a terminal that takes nothing: the thread is in there for good
+                    intent = self.row.intent
+                    if intent is not None:
+                        self.row.unknown += intent.count
+                        self.queued -= intent.count
+                        self.row.intent = None
+                self.row.dropped[SHUTDOWN] += self.queued
+                self.queued = 0
+                change.sink(self.row)
+        self._ended.set()
 
     def _run(self) -> None:
+        try:
+            if self._come_first():
+                self._serve()
+        finally:
+            self.sink.close()
+            self._close_books()
+
+    def _come_first(self) -> bool:
+        """Waits for those before it to end, then opens the sink. False when its own end comes sooner."""
+        for writer in self._behind:
+            while not writer.ended:
+                if self._overdue():
+                    return False
+                writer._ended.wait(TURN_S)
+        self._behind = ()
+        while not self._opened:
+            try:
+                self.open()
+            except (OSError, LogbusError) as error:
+                self._failed(error, 0)
+                with self._more:
+                    self._more.wait_for(self._overdue, RETRY_S)
+                if self._overdue():
+                    return False
+        if self._shares_row or self.row.state != "ok":
+            self._enter_row()
+        return True
+
+    def _overdue(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def _serve(self) -> None:
         while True:
             with self._more:
                 # A second at most: a file that was moved is noticed though nothing comes.
                 self._more.wait_for(lambda: self._queue or self._deadline is not None or self._reopen, 1.0)
-                ended = self._deadline is not None and (not self._queue or time.monotonic() >= self._deadline)
+                ended = self._deadline is not None and (not self._queue or self._overdue())
                 reopen, self._reopen = self._reopen, False
                 taken, size = self._take()
             if ended:
@@ -150,6 +259,7 @@ class Writer:
                 if left <= 0:
                     return
                 self._more.wait(left)
+        self.latency.observe(time.monotonic() - taken[0][3])
         with self._more:
             self._bytes -= size
 
@@ -159,6 +269,9 @@ class Writer:
         try:
             sink.look()
             with self._ledger.transaction() as change:
+                closed = self._closed
+                if closed:
+                    return True
                 row.intent = sink.intent(count, len(data), row.delivered, ranges)
                 self._in_write = True
                 change.sink(row)
@@ -167,7 +280,7 @@ class Writer:
             return self._failed(error, count)
         with self._ledger.transaction() as change:
             self._in_write = False
-            if self._abandoned:  # the books are closed, and say that nobody knows
+            if self._closed:  # the books are closed, and say that nobody knows
                 return True
             row.delivered += count
             self.queued -= count
@@ -185,7 +298,7 @@ class Writer:
             self._complain(f"sink {row.name!r} fails and is tried again: {text}")
         with self._ledger.transaction() as change:
             self._in_write = False
-            if self._abandoned:
+            if self._closed:
                 return True
             row.state, row.last_error, row.intent = "failing", text, None
             if not undone:  # some of it may be out there: to write it again could double it

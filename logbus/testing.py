@@ -29,10 +29,11 @@ from typing import Any, Final
 import pytest
 
 from logbus.bus import Endpoint
-from logbus.collectors.collector import Collector, Destination
+from logbus.collectors.collector import Collector
 from logbus.collectors.filter import SinkFilter
 from logbus.collectors.format import JsonFormat
 from logbus.collectors.redact import Redactor
+from logbus.collectors.route import Destination
 from logbus.collectors.sinks.memory import MemorySink
 from logbus.producers.handler import LogbusHandler
 from logbus.producers.producer import all_producers
@@ -94,6 +95,7 @@ class MemoryCollector:
         for producer in all_producers():
             if producer.settings.endpoint.url == self.endpoint:
                 producer.shutdown()
+                producer.gate.close()
         self._collector.stop()
         self._thread.join()
         shutil.rmtree(self._directory, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""``logbus collector start|stop|status``: the life of a collector, from the outside."""
+"""``logbus collector start|stop|status|reload|list``: the life of a collector, from the outside."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from typing import Any
 
 import click
 
+from logbus.cli.collectors import list_collectors
 from logbus.cli.options import addresses, as_json, reaches_collector
+from logbus.cli.overrides import collector_settings, overrides
 from logbus.cli.terminal import console, print_json, printable
 
 _START_HELP = """Run a collector in the foreground until SIGTERM or SIGINT, which drain it.
 
 With no option at all: lines on the console and JSON lines in ./logs/logbus.jsonl.
-Options win over LOGBUS_ENDPOINT, LOGBUS_CONTROL, LOGBUS_SINKS (a JSON list) and LOGBUS_<SECTION>__<KEY>,
-these over the configuration file, this over the defaults.
+Options win over LOGBUS_ENDPOINT, LOGBUS_CONTROL, LOGBUS_LEVEL, LOGBUS_SINKS (a JSON list) and
+LOGBUS_<SECTION>__<KEY>, these over the configuration file, this over PROXYWHIRL_LOG_LEVEL and
+PROXYWHIRL_LOG_FILE, these over the defaults. The file is watched: a change takes effect at once and
+whole, or, if it is invalid, not at all. SIGHUP does the same, and opens files that were moved anew.
 
 \b
 SPEC is TYPE[:ARGUMENT][,KEY=VALUE]...
@@ -35,39 +39,19 @@ def collector() -> None:
 
 
 @collector.command(help=_START_HELP)
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Configuration, TOML or JSON. [default: LOGBUS_CONFIG, else ./logbus.toml if it is there]",
-)
-@click.option("--endpoint", metavar="URL", help="Where workers send records: ipc://PATH or tcp://127.0.0.1:PORT.")
-@click.option("--control", metavar="URL", help="Where commands are answered. [default: beside an ipc endpoint]")
-@click.option("--sink", "sinks", metavar="SPEC", multiple=True, help="A sink; may be given several times.")
-@click.option("--name", metavar="NAME", default="default", show_default=True, help="What this collector is called.")
+@collector_settings
 @click.pass_context
-def start(
-    ctx: click.Context,
-    *,
-    config_file: Path | None,
-    endpoint: str | None,
-    control: str | None,
-    sinks: tuple[str, ...],
-    name: str,
-) -> None:
+def start(ctx: click.Context, /, *, config_file: Path | None, name: str, **given: Any) -> None:
     """The command behind :data:`_START_HELP`."""
     from logbus.bus import check_name
-    from logbus.collectors.config import load
+    from logbus.collectors.config import read
 
     check_name(name)
-    bus = {key: url for key, url in (("endpoint", endpoint), ("control", control)) if url is not None}
-    overrides: dict[str, Any] = {"bus": bus, "sinks": list(sinks)}
-    settings = load(config_file, overrides)
+    configuration = read(config_file, overrides(given))
     # After the settings: who has made a mistake there need not wait for all that a collector loads.
     from logbus.collectors.start import run
 
-    ctx.exit(run(settings, name=name))
+    ctx.exit(run(configuration, name=name))
 
 
 @collector.command()
@@ -99,7 +83,30 @@ def status(*, control: str | None, name: str | None, timeout: float, as_json: bo
         console().print(f"{printable(key):<{width}}  {_words(value)}", soft_wrap=True)
 
 
+@collector.command()
+@reaches_collector(10.0)
+@as_json
+def reload(*, control: str | None, name: str | None, timeout: float, as_json: bool) -> None:
+    """Have the configuration read again; shows what has changed.
+
+    An invalid one changes nothing: every problem of it is shown, and the exit code is 2.
+    """
+    from logbus.cli import client
+
+    where = addresses(control=control, name=name)
+    command = {"command": "reload"} if name is None else {"command": "reload", "name": name}
+    answer = client.request(command, control=where.control, timeout=timeout)
+    if as_json:
+        print_json({key: answer.get(key) for key in ("file", "sha256", "loaded_at", "version", "changes")})
+        return
+    for change in answer.get("changes") or ("nothing has changed",):
+        click.echo(printable(change))
+
+
+collector.add_command(list_collectors)
+
+
 def _words(value: object) -> str:
     if isinstance(value, Mapping):
-        value = ", ".join(f"{key} {count}" for key, count in value.items()) or "none"
+        value = ", ".join(f"{key} {_words(inner)}" for key, inner in value.items()) or "none"
     return printable(value)

@@ -1,18 +1,47 @@
-"""``logbus config validate``: what a collector would say about a file, without starting one."""
+"""``logbus config init|validate|show|schema``: what can be said about a configuration without starting a collector."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from logbus.cli.options import as_json
+from logbus.cli.overrides import collector_settings, overrides
 from logbus.cli.terminal import print_json, printable
+
+if TYPE_CHECKING:
+    from logbus.collectors.config import Configuration
+
+#: The column in which the origin of a setting begins, where its line is not longer.
+_ORIGIN_COLUMN = 56
 
 
 @click.group()
 def config() -> None:
-    """Check configuration files."""
+    """Write, check and explain configurations."""
+
+
+@config.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path("logbus.toml"))
+def init(*, file: Path) -> None:
+    """Write a commented starter FILE [default: logbus.toml], which is never overwritten; "-" prints it."""
+    from logbus.collectors.starter import STARTER
+    from logbus.errors import ConfigurationError
+
+    if str(file) == "-":
+        click.echo(STARTER, nl=False)
+        return
+    if file.suffix == ".json":
+        raise ConfigurationError(["expected a name that does not end in .json: the starter is TOML"], source=str(file))
+    try:
+        with file.open("x", encoding="utf-8") as written:
+            written.write(STARTER)
+    except FileExistsError:
+        raise ConfigurationError(["it is there already, and stays"], source=str(file)) from None
+    click.echo(f"{printable(file)}: written", err=True)
 
 
 @config.command()
@@ -38,3 +67,70 @@ def validate(ctx: click.Context, *, file: Path, as_json: bool) -> None:
         print_json({"file": str(file), "ok": not problems, "problems": problems})
         ctx.exit(2 if problems else 0)
     click.echo(f"{printable(file)}: ok")
+
+
+@config.command()
+@collector_settings
+@as_json
+def show(*, config_file: Path | None, name: str, as_json: bool, **given: Any) -> None:
+    """Show the settings that a collector started here with these options would have, and where each came from.
+
+    What is shown is a configuration file itself; secrets are masked.
+    """
+    from logbus.bus import control_endpoint, records_endpoint
+    from logbus.collectors.config import read
+    from logbus.collectors.effective import entries, origin
+
+    configuration = read(config_file, overrides(given))
+    records = records_endpoint(configuration.settings.bus.endpoint, name=name)
+    control = control_endpoint(configuration.settings.bus.control, records=records, name=name)
+    addresses = {"bus.endpoint": records.url, "bus.control": control.url}
+    if as_json:
+        from logbus.collectors.effective import document
+
+        origins = {path: origin(configuration, path) for path, _ in entries(configuration.settings)}
+        file = str(configuration.file) if configuration.file else None
+        settings = document(configuration.settings)
+        settings["bus"] |= {"endpoint": records.url, "control": control.url}
+        print_json({"file": file, "settings": settings, "origins": origins})
+        return
+    for line in _lines(configuration, addresses):
+        click.echo(printable(line))
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON Schema (draft 2020-12) of the configuration file."""
+    from logbus.collectors.config_schema import configuration_schema
+
+    print_json(configuration_schema())
+
+
+def _lines(configuration: Configuration, addresses: dict[str, str]) -> Iterator[str]:
+    """A configuration as a TOML file, with the origin of each setting behind it; what is unset is commented out."""
+    from logbus.collectors.effective import entries, origin
+
+    yield f"# file: {configuration.file or 'none'}"
+    table = ""
+    for path, value in entries(configuration.settings):
+        head, _, key = path.partition(".")
+        if head != table:
+            yield ""
+            yield f"[[{head.partition('[')[0]}]]" if "[" in head else f"[{head}]"
+            table = head
+        unset = value is None or value == []
+        value = addresses.get(path, "") if value is None else value
+        line = f"{'#' * unset}{key} = {_toml(value)}"
+        yield f"{line:<{_ORIGIN_COLUMN}}  # {origin(configuration, path)}"
+        if path == "bus.allow" and not configuration.settings.levels:
+            yield ""
+            yield "# no [levels]: the workers' own settings hold, and INFO without any"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if not isinstance(value, str):
+        return str(value)
+    plain = (c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in value)
+    return f'"{"".join(plain)}"'

@@ -20,11 +20,12 @@ import pytest
 
 from logbus.bus import Endpoint
 from logbus.collectors import collector as collector_module
-from logbus.collectors.collector import Collector, Destination
+from logbus.collectors.collector import Collector
 from logbus.collectors.filter import SinkFilter
 from logbus.collectors.format import JsonFormat
 from logbus.collectors.ledger import Ledger
 from logbus.collectors.redact import Redactor
+from logbus.collectors.route import Destination
 from logbus.collectors.sinks.memory import MemorySink
 from logbus.collectors.writer import QUEUE_BYTES
 from tests.collector_command import CollectorCommand, child_environment

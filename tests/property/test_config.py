@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from jsonschema import Draft202012Validator
 
 from logbus.collectors.config import FileSink, load
+from logbus.collectors.config_schema import configuration_schema
 from logbus.collectors.sources import from_file
 from logbus.errors import ConfigurationError
 
 #: Keys and values of the contract, right ones and those that come later, so that documents are nearly right.
 KEYS = st.sampled_from(
     "bus sinks redaction levels metrics endpoint control durability allow type name path format level components "
-    "exclude_components stream color rotation where fields sink pth".split()
+    "exclude_components stream color rotation where fields sink pth address default rotator a.b".split()
 ) | st.text(max_size=6)
 WORDS = st.sampled_from(
     "console file syslog json text logfmt stdout auto INFO debug none process rotator a.b ipc:///a ipc:///b "
@@ -33,7 +35,14 @@ SINKS = st.lists(
     max_size=4,
 )
 DOCUMENTS = st.dictionaries(KEYS, VALUES, max_size=4) | st.fixed_dictionaries(
-    {}, optional={"bus": st.dictionaries(KEYS, SCALARS, max_size=3), "sinks": SINKS, "redaction": VALUES}
+    {},
+    optional={
+        "bus": st.dictionaries(KEYS, SCALARS | st.lists(SCALARS, max_size=2), max_size=3),
+        "levels": st.dictionaries(KEYS, SCALARS, max_size=3),
+        "sinks": SINKS,
+        "redaction": VALUES,
+        "metrics": st.dictionaries(KEYS, SCALARS, max_size=2),
+    },
 )
 #: Right documents, with every key of this version now and then.
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
@@ -51,6 +60,8 @@ RIGHT_SINKS = st.lists(
     max_size=5,
     unique_by=lambda sink: sink.get("path", id(sink)),
 )
+
+VALIDATOR = Draft202012Validator(configuration_schema())
 
 # The files are written anew by every example, in one directory.
 IN_ONE_DIRECTORY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -75,6 +86,7 @@ def test_any_document_is_settings_or_problems_that_name_a_key(document: dict[str
     if error is None:
         sinks = load(file, {}, {}).sinks
         assert len({sink.name for sink in sinks}) == len(sinks) > 0
+        VALIDATOR.validate(document)
         return
     assert error.problems
     assert error.source == str(file)
@@ -84,6 +96,40 @@ def test_any_document_is_settings_or_problems_that_name_a_key(document: dict[str
         assert "Pydantic" not in problem
         key = problem.partition(":")[0]
         assert key.partition("[")[0].partition(".")[0] in document or key.startswith('"')
+
+
+@IN_ONE_DIRECTORY
+@given(
+    document=st.fixed_dictionaries(
+        {},
+        optional={
+            "bus": st.fixed_dictionaries(
+                {},
+                optional={
+                    "endpoint": st.none() | NAMES.map(lambda name: f"ipc:///e/{name}"),
+                    "durability": st.just("none"),
+                    "allow": st.lists(st.text(max_size=5) | st.integers(), max_size=3),
+                },
+            ),
+            "levels": st.dictionaries(
+                st.text(max_size=5) | st.sampled_from(["default", "rotator", "a.b"]),
+                st.text(max_size=5) | st.sampled_from(["Info", " trace\t", "007", "100", 0, 100]) | st.integers(),
+                max_size=3,
+            ),
+            "sinks": RIGHT_SINKS,
+            "redaction": st.fixed_dictionaries({}, optional={"fields": st.lists(st.text(max_size=5), max_size=3)}),
+            "metrics": st.fixed_dictionaries(
+                {}, optional={"address": st.none() | st.text(max_size=8) | st.just("h:1")}
+            ),
+        },
+    )
+)
+def test_what_is_accepted_is_right_by_the_schema(document: dict[str, Any], tmp_path: Path) -> None:
+    """Whatever a collector takes, ``config schema`` describes."""
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps(document))
+    if refusal(lambda: load(file, {}, {})) is None:
+        VALIDATOR.validate(document)
 
 
 @IN_ONE_DIRECTORY
@@ -115,6 +161,7 @@ def test_any_bytes_are_a_document_or_an_error_of_the_file(data: bytes, tmp_path:
 @given(
     environ=st.dictionaries(
         st.sampled_from(["LOGBUS_SINKS", "LOGBUS_ENDPOINT", "LOGBUS_BUS__DURABILITY", "LOGBUS_REDACTION__FIELDS"])
+        | st.sampled_from(["LOGBUS_LEVEL", "LOGBUS_LEVELS__X", "LOGBUS_METRICS__ADDRESS", "LOGBUS_BUS__ALLOW"])
         | st.text(max_size=12).map(lambda name: f"LOGBUS_{name}"),
         WORDS | VALUES.map(json.dumps) | st.text(max_size=12).map(lambda text: "[" + text),
         max_size=4,

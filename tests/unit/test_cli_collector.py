@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from logbus.bus import Endpoint
 from logbus.cli import program
 from logbus.cli.options import addresses
-from logbus.collectors.config import ConsoleSink, FileSink, Settings
+from logbus.collectors.config import Configuration, ConsoleSink, FileSink, Settings
 from logbus.errors import OwnedError
 from tests.fake_collector import FakeCollector
 
@@ -28,8 +28,8 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Started:
     """What ``collector start`` has run, in a working directory of its own; each run ends with 0."""
     runs: Started = []
 
-    def run(settings: Settings, *, name: str) -> int:
-        runs.append((settings, name))
+    def run(configuration: Configuration, *, name: str) -> int:
+        runs.append((configuration.settings, name))
         return 0
 
     replace_run(monkeypatch, run)
@@ -70,6 +70,10 @@ def test_start_hands_every_option_over(started: Started, tmp_path: Path) -> None
         "console:json",
         "--sink",
         "file:x.log",
+        "--level",
+        "debug",
+        "--metrics",
+        "127.0.0.1:9464",
     ]
     result = invoke("start", "--config", str(file), "--name", "main", *arguments)
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
@@ -78,14 +82,17 @@ def test_start_hands_every_option_over(started: Started, tmp_path: Path) -> None
     assert (settings.bus.endpoint, settings.bus.control) == ("ipc:///o/r", "ipc:///o/c")
     assert [sink.name for sink in settings.sinks] == ["console", "file"]
     assert settings.redaction.fields == ("pin",)
+    assert (settings.levels, settings.metrics.address) == ({"default": 10}, "127.0.0.1:9464")
 
 
 def test_start_reads_the_environment(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables count where no option speaks."""
     monkeypatch.setenv("LOGBUS_SINKS", '[{"type": "console", "level": "ERROR"}]')
     monkeypatch.setenv("LOGBUS_ENDPOINT", "ipc:///env")
+    monkeypatch.setenv("LOGBUS_LEVEL", "TRACE")
     assert invoke("start").exit_code == 0
     ((settings, _),) = started
+    assert settings.levels == {"default": 5}
     assert (settings.bus.endpoint, settings.sinks[0].level) == ("ipc:///env", 40)
 
 
@@ -111,14 +118,14 @@ def test_start_refuses_a_name_that_is_no_name(started: Started) -> None:
 @pytest.mark.parametrize("code", [0, 1, 4])
 def test_start_ends_with_the_collectors_exit_code(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """What the collector returns is the exit code of the command."""
-    replace_run(monkeypatch, lambda _settings, *, name: code)
+    replace_run(monkeypatch, lambda _configuration, *, name: code)
     assert invoke("start", "--sink", "console").exit_code == code
 
 
 def test_start_names_the_owner_and_ends_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second collector on one endpoint ends with 3 and says whose it is."""
 
-    def run(_settings: Settings, *, name: str) -> int:
+    def run(_configuration: Configuration, *, name: str) -> int:
         raise OwnedError("ipc:///x", name="first", pid=77)
 
     replace_run(monkeypatch, run)
@@ -137,6 +144,33 @@ def test_stop_ends_with_0_once_the_process_has_gone(directories: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == f"collector default (pid {process.pid}) has stopped\n"
     assert [command["command"] for command in fake.commands] == ["stop"]
+
+
+def test_reload_shows_what_has_changed(directories: Path) -> None:
+    """A line for each change, or that there is none; as JSON with the file that is in force."""
+    control = Endpoint.parse(f"ipc://{directories}/runtime/default/control")
+    part = {"file": "c.toml", "sha256": "ab", "loaded_at": "now", "version": 2}
+    answers = [{"ok": True, "changes": changes, **part} for changes in (["a: 1, was \x1b", "b: added"], [], ["a"])]
+    with FakeCollector(control, lambda _: answers.pop(0)) as fake:
+        some, none, document = invoke("reload"), invoke("reload", "--name", "default"), invoke("reload", "--json")
+    assert (some.exit_code, some.stdout) == (0, "a: 1, was \\x1b\nb: added\n")
+    assert (none.exit_code, none.stdout) == (0, "nothing has changed\n")
+    assert json.loads(document.stdout) == {**part, "changes": ["a"]}
+    assert [command.get("name") for command in fake.commands] == [None, "default", None]
+
+
+@pytest.mark.parametrize("code", [1, 2, 3])
+def test_reload_ends_with_the_collectors_code_and_its_reasons(directories: Path, code: int) -> None:
+    """Every problem is a line on stderr; 2 for an invalid configuration."""
+    control = Endpoint.parse(f"ipc://{directories}/runtime/default/control")
+    answer = {"ok": False, "error": "c.toml: x: wrong\nc.toml: y: wrong", "exit_code": code}
+    with FakeCollector(control, lambda _: answer):
+        result = invoke("reload")
+    assert (result.exit_code, result.stdout) == (code, "")
+    first, second = result.stderr.splitlines()
+    assert first.startswith("logbus: error: ")
+    assert first.endswith("c.toml: x: wrong")
+    assert second == "logbus: error: c.toml: y: wrong"
 
 
 def test_stop_without_a_collector_ends_with_1() -> None:

@@ -1,4 +1,4 @@
-"""``logbus config validate`` and ``logbus record-schema``: what can be known without a collector."""
+"""``logbus config`` and ``logbus record-schema``: what can be known without a collector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from logbus.cli import program
+from logbus.collectors.config_schema import configuration_schema
 from logbus.collectors.schema import record_schema
+from logbus.collectors.starter import STARTER
 
 
 def invoke(*arguments: str) -> Result:
@@ -71,6 +73,92 @@ def test_a_file_that_is_not_there_ends_with_2(tmp_path: Path) -> None:
     result = invoke("config", "validate", str(tmp_path / "gone.toml"))
     assert result.exit_code == 2
     assert "gone.toml: can't be read: No such file or directory" in result.stderr
+
+
+def test_init_writes_a_file_and_never_over_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """./logbus.toml, or the file named; what is there stays, a link that leads nowhere too; "-" prints."""
+    monkeypatch.chdir(tmp_path)
+    result = invoke("config", "init")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "logbus.toml: written\n")
+    assert (tmp_path / "logbus.toml").read_text() == STARTER
+    (tmp_path / "logbus.toml").write_text("mine")
+    result = invoke("config", "init")
+    assert (result.exit_code, result.stderr) == (2, "logbus: error: logbus.toml: it is there already, and stays\n")
+    assert (tmp_path / "logbus.toml").read_text() == "mine"
+    (tmp_path / "link.toml").symlink_to("nowhere")
+    assert invoke("config", "init", "link.toml").exit_code == 2
+    assert invoke("config", "init", "x.json").exit_code == 2
+    assert invoke("config", "init", "no/x.toml").exit_code == 1
+    assert (tmp_path / "no").exists() is (tmp_path / "nowhere").exists() is (tmp_path / "x.json").exists() is False
+    assert invoke("config", "init", "other.toml").exit_code == 0
+    assert invoke("config", "validate", "other.toml").exit_code == 0
+    result = invoke("config", "init", "-")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, STARTER, "")
+
+
+def test_the_schema_of_the_configuration_is_printed() -> None:
+    """``config schema`` prints one JSON document."""
+    result = invoke("config", "schema")
+    assert (result.exit_code, result.stderr, json.loads(result.stdout)) == (0, "", configuration_schema())
+
+
+def test_show_says_where_each_setting_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directories: Path
+) -> None:
+    """Default, file, variable or option, for people as a file with comments, and as JSON."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOGBUS_LEVELS__ROTATOR", "DEBUG")
+    monkeypatch.setenv("PROXYWHIRL_LOG_LEVEL", "WARNING")
+    path = tmp_path / "c.toml"
+    path.write_text('[[sinks]]\ntype = "file"\npath = "/logs/\\u001b/token=abc"\n')
+    options = ("--config", str(path), "--metrics", "127.0.0.1:9464", "--name", "eu")
+    lines = [" ".join(line.split()) for line in invoke("config", "show", *options).stdout.splitlines()]
+    assert lines[0] == f"# file: {path}"
+    for line in (
+        f'#endpoint = "ipc://{directories}/runtime/eu/records" # default',
+        'durability = "none" # default',
+        "#allow = [] # default",
+        'default = "WARNING" # PROXYWHIRL_LOG_LEVEL',
+        'rotator = "DEBUG" # LOGBUS_LEVELS__ROTATOR',
+        'name = "file" # default',
+        f'type = "file" # {path}',
+        f'path = "/logs/\\U0000001b/token=***" # {path}',
+        'level = "NOTSET" # default',
+        'address = "127.0.0.1:9464" # --metrics',
+    ):
+        assert line in lines
+    document = json.loads(invoke("config", "show", "--json", *options).stdout)
+    assert document["file"] == str(path)
+    assert document["settings"]["levels"] == {"default": "WARNING", "rotator": "DEBUG"}
+    assert document["settings"]["bus"]["endpoint"] == f"ipc://{directories}/runtime/eu/records"
+    assert document["origins"]["sinks[0].path"] == str(path)
+    assert document["origins"]["bus.endpoint"] == "default"
+    assert document["origins"]["levels.default"] == "PROXYWHIRL_LOG_LEVEL"
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--sink", "console:text,stream=stderr", "--sink", "file:x y.log,components=a+b.c", "--level", "7")]
+)
+def test_what_show_prints_is_a_configuration_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    """A file with what it prints makes the same settings."""
+    monkeypatch.chdir(tmp_path)
+    result = invoke("config", "show", *options)
+    assert result.exit_code == 0
+    (tmp_path / "logbus.toml").write_text(result.stdout)
+    again = json.loads(invoke("config", "show", "--json").stdout)
+    (tmp_path / "logbus.toml").unlink()
+    assert again["settings"] == json.loads(invoke("config", "show", "--json", *options).stdout)["settings"]
+
+
+def test_show_reports_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every problem of every source, as a collector would at its start."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOGBUS_LEVEL", "loud")
+    result = invoke("config", "show", "--sink", "file")
+    assert result.exit_code == 2
+    assert [line.split(": ")[2] for line in result.stderr.splitlines()] == ["LOGBUS_LEVEL", "--sink file"]
 
 
 def test_the_schema_of_a_record_is_printed() -> None:

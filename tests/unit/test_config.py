@@ -159,7 +159,7 @@ def test_the_file_is_the_named_one_or_the_one_that_lies_there(tmp_path: Path, na
 
 def test_variables_of_workers_are_no_mistake() -> None:
     """What only a worker reads, and what is empty, does not disturb a collector."""
-    environ = {"LOGBUS_LEVEL": "x", "LOGBUS_COMPONENT": "y", "LOGBUS_WORKER": "w", "LOGBUS_SINKS": "", "LOGBUSY": "1"}
+    environ = {"LOGBUS_LEVEL": "", "LOGBUS_COMPONENT": "y", "LOGBUS_WORKER": "w", "LOGBUS_SINKS": "", "LOGBUSY": "1"}
     assert load(None, {}, environ) == load(None, {}, {})
 
 
@@ -193,9 +193,6 @@ def test_colour_minds_the_setting_then_the_environment_then_the_terminal(monkeyp
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("[levels]\ndefault = 'INFO'", "levels: not available yet"),
-        ("[metrics]", "metrics: not available yet"),
-        ("[bus]\nallow = ['bob']", "bus.allow: not available yet"),
         ("[bus]\ndurability = 'process'", 'bus.durability: "process" is not available yet'),
         ("[bus]\ndurability = 'collector'", 'bus.durability: "collector" is not available yet'),
         ("[[sinks]]\ntype = 'console'\nformat = 'logfmt'", 'sinks[0].format: "logfmt" is not available yet'),
@@ -218,7 +215,7 @@ def test_what_a_later_version_builds_is_not_available_yet(write: Write, text: st
     ("text", "line"),
     [
         ("[bsu]", "bsu: unknown key; did you mean bus?"),
-        ("zzz = 1", "zzz: unknown key; expected one of bus, sinks, redaction"),
+        ("zzz = 1", "zzz: unknown key; expected one of bus, levels, sinks, redaction, metrics"),
         ("[bus]\nendpoints = 'x'", "bus.endpoints: unknown key; did you mean endpoint?"),
         ('[bus]\n"a b" = 1', 'bus."a b": unknown key; expected one of endpoint, control, durability'),
         ("bus = 3", "bus: expected a table, found 3"),
@@ -277,13 +274,17 @@ def test_all_problems_of_a_file_come_at_once(write: Write) -> None:
         [redaction]
         fields = 3
         [levels]
+        default = "LOUD"
+        "a..b" = 5
+        [metrics]
+        address = 9464
         """
     )
     with pytest.raises(ConfigurationError) as caught:
         load(file, {}, {})
     assert sorted(problem.partition(": ")[0] for problem in caught.value.problems) == sorted(
         "bus.durability bus.contrl sinks[0].level sinks[0].path sinks[0].rotation sinks[1].stream sinks[1].name "
-        "sinks[2].type redaction.fields levels".split()
+        'sinks[2].type redaction.fields levels.default levels."a..b" metrics.address'.split()
     )
     assert all(line.startswith(f"{file}: ") for line in str(caught.value).splitlines())
 
@@ -319,8 +320,18 @@ def test_problems_of_all_sources_come_at_once_each_with_its_source(write: Write)
             "LOGBUS_BUS__DURABILTY: bus.durabilty: unknown key; did you mean durability?",
         ),
         ("LOGBUS_BUS__DURABILITY", "process", 'LOGBUS_BUS__DURABILITY: bus.durability: "process" is not available yet'),
-        ("LOGBUS_LEVELS__DEFAULT", "INFO", "LOGBUS_LEVELS__DEFAULT: levels: not available yet"),
-        ("LOGBUS_X__Y", "1", "LOGBUS_X__Y: x: unknown key; expected one of bus, sinks, redaction"),
+        (
+            "LOGBUS_LEVELS__DEFAULT",
+            "INFO",
+            "LOGBUS_LEVELS__DEFAULT: unknown variable; LOGBUS_LEVEL is the one that sets",
+        ),
+        ("LOGBUS_LEVELS", "{}", "LOGBUS_LEVELS: unknown variable; did you mean LOGBUS_LEVEL?"),
+        ("LOGBUS_LEVEL", "loud", "LOGBUS_LEVEL: levels.default: expected a level"),
+        ("LOGBUS_LEVELS__ROTATOR", "loud", "LOGBUS_LEVELS__ROTATOR: levels.rotator: expected a level"),
+        ("LOGBUS_METRICS__ADDRESS", "9464", "LOGBUS_METRICS__ADDRESS: metrics.address: expected HOST:PORT"),
+        ("PROXYWHIRL_LOG_LEVEL", "loud", "PROXYWHIRL_LOG_LEVEL: levels.default: expected a level"),
+        ("PROXYWHIRL_LOG_FILE", "logs/", "PROXYWHIRL_LOG_FILE: sinks[1].path: expected the path of a file"),
+        ("LOGBUS_X__Y", "1", "LOGBUS_X__Y: x: unknown key; expected one of bus, levels, sinks, redaction, metrics"),
         ("LOGBUS_X\udcff__Y", "1", 'LOGBUS_X\\udcff__Y: "x\\\\udcff": unknown key'),
         ("LOGBUS_SINKS", "[{", "LOGBUS_SINKS: sinks: not valid JSON: "),
         ("LOGBUS_SINKS", "file", "LOGBUS_SINKS: sinks: expected a list"),

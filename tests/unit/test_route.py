@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def writer(ledger: Ledger) -> MakeWriter:
     """Makes writers that were not started: their queues keep what they are given."""
 
-    def make(sink: Sink, **options: int) -> Writer:
+    def make(sink: Sink, **options: Any) -> Writer:
         return Writer(sink, ledger, complain=pytest.fail, **options)
 
     return make

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ class Bench:
         self.complaints: list[str] = []
         self.started: list[Writer] = []
 
-    def start(self, sink: Sink, **options: int) -> Writer:
+    def start(self, sink: Sink, **options: Any) -> Writer:
         """A writer, running."""
         writer = Writer(sink, self.ledger, complain=self.complaints.append, **options)
         writer.start()

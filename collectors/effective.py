@@ -1,0 +1,115 @@
+"""Settings as they would be written in a file, for people and programs: secrets masked, differences in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from logbus.collectors.config import Configuration
+from logbus.collectors.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict, mask_pairs, mask_urls
+from logbus.collectors.problems import path_of, shown
+from logbus.collectors.settings import Settings, level_name
+
+#: Keys of a sink that come first, as they would in a file.
+_FIRST: Final = ("name", "type")
+
+
+def document(settings: Settings) -> dict[str, Any]:
+    """The settings in the shape of the file, every key there, as JSON has it, with secrets masked."""
+    keys = SecretKeys({*DEFAULT_FIELDS, *settings.redaction.fields})
+    return {
+        "bus": masked(_table(settings.bus), keys),
+        # A level is no secret, and the name of a component ("auth") is no key of one.
+        "levels": {selector: level_name(level) for selector, level in settings.levels.items()},
+        "sinks": masked([_table(sink) for sink in settings.sinks], keys),
+        "redaction": masked(_table(settings.redaction), keys),
+        "metrics": masked(_table(settings.metrics), keys),
+    }
+
+
+def entries(settings: Settings) -> Iterator[tuple[str, Any]]:
+    """Each setting of :func:`document` as its path (``sinks[0].path``) and its value."""
+    for section, part in document(settings).items():
+        if isinstance(part, list):
+            for index, table in enumerate(part):
+                yield from ((path_of((section, index, key)), value) for key, value in table.items())
+        else:
+            yield from ((path_of((section, key)), value) for key, value in part.items())
+
+
+def origin(configuration: Configuration, path: str) -> str:
+    """Where a setting came from; an option is shown as it was given, without the secrets in it."""
+    return str(masked(configuration.origin(path), SecretKeys(DEFAULT_FIELDS)))
+
+
+def changes(old: Settings, new: Settings) -> list[str]:
+    """What is different, a line for each setting; sinks are known by their names. Empty where nothing is."""
+    lines = []
+    before, after = _by_name(old), _by_name(new)
+    for name in {**before, **after}:
+        if name not in after:
+            lines.append(f"{name}: removed")
+        elif name not in before:
+            lines.append(f"{name}: added")
+        else:
+            lines += _differences(name, before[name], after[name])
+    return lines
+
+
+def masked(value: Any, keys: SecretKeys) -> Any:
+    """The value with what stands under secret keys, passwords in URLs and secrets in texts masked."""
+    if isinstance(value, str):
+        return mask_pairs(mask_urls(value), keys)
+    if isinstance(value, Mapping):
+        return {key: _under(key, one, keys) for key, one in value.items()}
+    if isinstance(value, list):
+        return [masked(one, keys) for one in value]
+    return value
+
+
+def _under(key: str, value: Any, keys: SecretKeys) -> Any:
+    verdict = keys.verdict(key)
+    secret = verdict is Verdict.SECRET or (verdict is Verdict.UNLESS_NUMBER and not isinstance(value, (int, float)))
+    return MASK if secret and value is not None else masked(value, keys)
+
+
+def _table(model: BaseModel) -> dict[str, Any]:
+    fields = type(model).model_fields
+    first = [key for key in _FIRST if key in fields]
+    return {key: _plain(key, getattr(model, key)) for key in (*first, *(key for key in fields if key not in first))}
+
+
+def _plain(key: str, value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value).encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, tuple):
+        return list(value)
+    return level_name(value) if key == "level" else value
+
+
+def _by_name(settings: Settings) -> dict[str, dict[str, Any]]:
+    tables = document(settings)
+    sinks = tables.pop("sinks")
+    return tables | {f"sink {shown(table['name'])}": table for table in sinks}
+
+
+def _differences(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for key in {**before, **after}:
+        path = f"{name}: {key}" if name.startswith("sink ") else path_of((name, key))
+        if key not in after:
+            lines.append(f"{path}: removed, was {_words(before[key])}")
+        elif key not in before:
+            lines.append(f"{path}: {_words(after[key])}, was not set")
+        elif before[key] != after[key]:
+            lines.append(f"{path}: {_words(after[key])}, was {_words(before[key])}")
+    return lines
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(shown, value))}]"
+    return shown(value)

@@ -1,0 +1,113 @@
+"""The schema of the configuration file, and the starter file that it describes."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from logbus.collectors.config import load
+from logbus.collectors.config_schema import configuration_schema
+from logbus.collectors.problems import KEYS_NOT_YET, VALUES_NOT_YET
+from logbus.collectors.starter import STARTER
+
+VALIDATOR = Draft202012Validator(configuration_schema())
+
+EXAMPLES: list[dict[str, Any]] = [
+    {},
+    {"bus": {"endpoint": None, "control": "tcp://127.0.0.1:5", "durability": "none", "allow": ["alice", 7]}},
+    {"levels": {"default": "info", "proxywhirl.cache": 7, "x": "007"}},
+    {"sinks": [{"type": "console", "color": "never"}, {"type": "file", "path": "x", "components": ["a.b"]}]},
+    {"redaction": {"fields": []}, "metrics": {"address": "[::1]:9464"}},
+]
+WRONG: list[dict[str, Any]] = [
+    {"bsu": {}},
+    {"bus": {"durability": "process"}},
+    {"bus": {"allow": ["1001"]}},
+    {"levels": {"a..b": "INFO"}},
+    {"levels": {"a": "LOUD"}},
+    {"levels": {"a": 101}},
+    {"sinks": []},
+    {"sinks": [{"path": "x"}]},
+    {"sinks": [{"type": "file"}]},
+    {"sinks": [{"type": "file", "path": "x", "stream": "stdout"}]},
+    {"sinks": [{"type": "file", "path": "x", "rotation": "1 MB"}]},
+    {"sinks": [{"type": "syslog"}]},
+    {"sinks": [{"type": "console", "components": []}]},
+    {"metrics": {"address": 9464}},
+]
+
+
+def test_the_schema_is_one() -> None:
+    """It is a right schema of draft 2020-12, and a new document at each call."""
+    schema = configuration_schema()
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["additionalProperties"] is False
+    schema.clear()
+    assert configuration_schema()
+    json.dumps(configuration_schema())
+
+
+@pytest.mark.parametrize("document", EXAMPLES, ids=json.dumps)
+def test_what_is_right_is_right_by_the_schema(document: dict[str, Any], tmp_path: Path) -> None:
+    """JSON and, written as TOML would have it, the same document."""
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(document))
+    load(path, {}, {})
+    VALIDATOR.validate(document)
+
+
+@pytest.mark.parametrize("document", WRONG, ids=json.dumps)
+def test_what_is_wrong_is_wrong_by_the_schema(document: dict[str, Any]) -> None:
+    """Unknown keys, missing ones, values of another type or form."""
+    assert not VALIDATOR.is_valid(document)
+
+
+def test_every_key_is_described() -> None:
+    """An editor can show what belongs there: a description for each key of each table."""
+    schema = configuration_schema()
+    tables = [schema, *schema["$defs"].values()]
+    keys = [(key, one) for table in tables for key, one in table["properties"].items()]
+    assert len(keys) > 20
+    assert [key for key, one in keys if "description" not in one and "$ref" not in one] == []
+    assert [name for name, table in schema["$defs"].items() if not table["description"]] == []
+
+
+def test_the_starter_is_right_as_it_is(tmp_path: Path) -> None:
+    """A collector takes it as it stands, with the settings that it has without any file."""
+    path = tmp_path / "logbus.toml"
+    path.write_text(STARTER)
+    assert load(path, {}, {}).model_dump() == load(None, {}, {}).model_dump()
+    VALIDATOR.validate(tomllib.loads(STARTER))
+
+
+def test_every_setting_of_the_starter_is_right_when_switched_on(tmp_path: Path) -> None:
+    """Without the ``#`` before them the settings that are off are right too: the file and the schema take them."""
+    text = re.sub(r"(?m)^#(?! |$)", "", STARTER)
+    path = tmp_path / "logbus.toml"
+    path.write_text(text)
+    settings = load(path, {}, {})
+    assert settings.levels == {"default": 20, "rotator": 10, "proxywhirl.cache": 30}
+    document = tomllib.loads(text)
+    VALIDATOR.validate(document)
+    schema = configuration_schema()
+    assert document.keys() == schema["properties"].keys()
+    assert document["bus"].keys() == schema["$defs"]["Bus"]["properties"].keys()
+    sinks = {sink["type"]: sink.keys() for sink in document["sinks"]}
+    assert sinks["file"] == schema["$defs"]["FileSink"]["properties"].keys()
+
+
+def test_the_starter_mentions_nothing_that_is_not_built() -> None:
+    """No key and no value of a later version."""
+    later = {
+        *(key for keys in KEYS_NOT_YET.values() for key in keys),
+        *VALUES_NOT_YET["type"],
+        *VALUES_NOT_YET["format"],
+    }
+    assert [word for word in later if re.search(rf"(?m)^#?{word} *=|\"{word}\"", STARTER)] == []

@@ -1,0 +1,115 @@
+"""Settings in words: what is in force, with secrets masked, and what is different."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from logbus.collectors.config import read
+from logbus.collectors.effective import changes, document, entries, masked, origin
+from logbus.collectors.mask import DEFAULT_FIELDS, MASK, SecretKeys
+from logbus.collectors.settings import ConsoleSink, FileSink, Redaction, Settings
+
+KEYS = SecretKeys(DEFAULT_FIELDS)
+
+
+def test_every_setting_is_there() -> None:
+    """Each key of the models, levels by their names, paths as text."""
+    settings = Settings.model_validate(
+        {"levels": {"auth": "debug", "x": 33}, "sinks": [{"type": "file", "path": "/l/f", "level": 40}]}
+    )
+    found = document(settings)
+    assert list(found) == ["bus", "levels", "sinks", "redaction", "metrics"]
+    assert found["levels"] == {"auth": "DEBUG", "x": 33}
+    assert found["sinks"] == [
+        {
+            "name": "file",
+            "type": "file",
+            "level": "ERROR",
+            "components": [],
+            "exclude_components": [],
+            "path": "/l/f",
+            "format": "json",
+        }
+    ]
+    assert found["bus"] == {"endpoint": None, "control": None, "durability": "none", "allow": []}
+    assert found["redaction"]["fields"] == list(DEFAULT_FIELDS)
+    flat = dict(entries(settings))
+    assert flat["sinks[0].path"] == "/l/f"
+    assert flat["levels.auth"] == "DEBUG"
+    assert flat["metrics.address"] is None
+
+
+def test_secrets_are_masked() -> None:
+    """What stands under a secret key, passwords in URLs and secrets in texts; names of fields are no secrets."""
+    value: dict[str, Any] = {
+        "headers": {"Authorization": "Bearer abc", "X-Api-Key": "k", "Accept": "json"},
+        "url": "https://user:pass@host/x",
+        "tokens": 5,
+        "token": None,
+        "list": ["password=hunter2", {"cookie": ["a"]}],
+        "fields": ["password", "pin"],
+    }
+    assert masked(value, KEYS) == {
+        "headers": {"Authorization": MASK, "X-Api-Key": MASK, "Accept": "json"},
+        "url": f"https://user:{MASK}@host/x",
+        "tokens": 5,
+        "token": None,
+        "list": [f"password={MASK}", {"cookie": MASK}],
+        "fields": ["password", "pin"],
+    }
+    settings = Settings(sinks=(FileSink(path=Path("/l/pin=1234.log")),), redaction=Redaction(fields=("pin",)))
+    assert "1234" not in str(document(settings))
+
+
+def test_an_origin_is_shown_without_its_secrets() -> None:
+    """An option is shown as it was given, but for what must not be seen."""
+    found = read(None, {"sinks": ["file:/l/token=abc"]}, {})
+    assert origin(found, "sinks[0].path") == f"--sink file:/l/token={MASK}"
+    assert origin(found, "bus.endpoint") == "default"
+
+
+def test_differences_are_lines_by_the_name_of_the_setting() -> None:
+    """Sinks by their names, levels by their selectors; nothing where nothing is different."""
+    old = Settings.model_validate(
+        {
+            "levels": {"a": 10, "b": 20},
+            "sinks": [
+                ConsoleSink(name="c"),
+                FileSink(name="f", path=Path("/l/f")),
+                FileSink(name="g", path=Path("/g")),
+            ],
+        }
+    )
+    new = Settings.model_validate(
+        {
+            "levels": {"a": 30, "d": 20},
+            "sinks": [
+                FileSink(name="n", path=Path("/n")),
+                FileSink(name="f", path=Path("/l/f"), level=40, components=("x", "y")),
+                ConsoleSink(name="c"),
+            ],
+            "redaction": {"fields": ["pin"]},
+        }
+    )
+    assert changes(old, old) == []
+    found = changes(old, new)
+    assert sorted(line for line in found if "redaction" not in line) == [
+        'levels.a: "WARNING", was "DEBUG"',
+        'levels.b: removed, was "INFO"',
+        'levels.d: "INFO", was not set',
+        'sink "f": components: ["x", "y"], was []',
+        'sink "f": level: "ERROR", was "NOTSET"',
+        'sink "g": removed',
+        'sink "n": added',
+    ]
+    [line] = [line for line in found if "redaction" in line]
+    assert line.startswith('redaction.fields: ["pin"], was ["password", ')
+
+
+def test_a_sink_of_another_type_is_another_sink() -> None:
+    """Under the same name: what the one had and the other has not is said too."""
+    found = changes(Settings(sinks=(ConsoleSink(name="x"),)), Settings(sinks=(FileSink(name="x", path=Path("/f")),)))
+    assert 'sink "x": type: "file", was "console"' in found
+    assert 'sink "x": path: "/f", was not set' in found
+    assert 'sink "x": stream: removed, was "stdout"' in found

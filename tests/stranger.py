@@ -12,18 +12,18 @@ import pytest
 #: The user "nobody" of most systems; any that isn't ours will do.
 NOBODY = 65534
 
-#: Connects to the socket argv[1] as user argv[2] ("" for our own), greets, says that it is a PUSH socket, sends one
+#: Connects to the socket argv[1] as user argv[2] ("" for our own), greets, says that it is an argv[3] socket, sends one
 #: message if it is let in, and prints the first word of the answer: READY, or ERROR with its code.
 PROGRAM = r"""
 import os, socket, sys
-path, user = sys.argv[1:]
+path, user, kind = sys.argv[1:]
 if user:
     os.setgroups([]); os.setgid(int(user)); os.setuid(int(user))
 peer = socket.socket(socket.AF_UNIX)
 peer.settimeout(10)
 peer.connect(path)
 peer.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
-ready = b"\x05READY" + b"\x0bSocket-Type" + (4).to_bytes(4, "big") + b"PUSH"
+ready = b"\x05READY" + b"\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind.encode()
 peer.sendall(b"\x04" + bytes([len(ready)]) + ready)
 answer = b""
 while len(answer) < 66 or len(answer) < 66 + answer[65]:
@@ -41,10 +41,12 @@ peer.close()
 """
 
 
-def stranger(path: Path, *, user: int | None) -> subprocess.Popen[str]:
-    """The process, just started; its stdout is the answer."""
+def stranger(path: Path, *, user: int | None, kind: str = "PUSH") -> subprocess.Popen[str]:
+    """The process, just started; its stdout is the answer. ``kind`` is the type of its socket."""
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(path), "" if user is None else str(user)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM, str(path), "" if user is None else str(user), kind],
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 

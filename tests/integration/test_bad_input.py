@@ -206,8 +206,9 @@ def test_another_user_is_sent_away(start_collector: StartCollector, tmp_path: Pa
     assert answer.split() == ["READY"]
     status = settled(collector, lambda status: status["collector"]["bad_frames"])
     assert status["collector"]["refused_connections"] == 1
+    assert status["collector"]["refused"] == {"records": {"other_user": 1}}
     assert status["collector"]["bad_frames"] == {"truncated": 1}  # our own user's "hello" is no frame
-    assert status["total"]["emitted"] == 0
+    assert [row["worker"] for row in status["workers"]] == ["logbus"]  # which says who was sent away
     assert collector.stop() == 0
 
 

@@ -14,8 +14,8 @@ import pytest
 import zmq
 
 from logbus.bus import subscriber_socket
-from logbus.collectors.collector import DRAIN_S
-from logbus.control import State
+from logbus.collectors.handshake import DRAIN_S
+from logbus.control import State, without_address
 from tests.collector_command import ROOT, child_environment, run_logbus
 from tests.conftest import StartCollector
 from tests.eventually import eventually
@@ -155,8 +155,9 @@ def test_every_graceful_end_drains(start_collector: StartCollector, tmp_path: Pa
         assert collector.process.wait(20) == 0
     assert messages_of(tmp_path / "out.jsonl") == [str(number) for number in range(2000)]
     again = start_collector("--sink", "file:out.jsonl")
-    status = settled(again, lambda status: status["workers"][0]["state"] == "gone")
-    assert (status["total"]["collected"], sink_of(status, "file")["delivered"]) == (2000, 2000)
+    status = settled(again, lambda status: status["workers"][-1]["state"] == "gone")
+    count = 2000 + (how == "stop")  # who stopped it is in the log too
+    assert (status["total"]["collected"], sink_of(status, "file")["delivered"]) == (count, count)
     assert status["balanced"], status["problems"]
 
 
@@ -168,7 +169,7 @@ def test_a_second_signal_hurries(start_collector: StartCollector) -> None:
         sender.send(mark(A, sent=0))
         settled(collector, lambda status: status["workers"])
         collector.process.send_signal(signal.SIGTERM)
-        eventually(lambda: listener.poll(1000) and State.unpack(listener.recv()).state == "draining")
+        eventually(lambda: listener.poll(1000) and State.unpack(without_address(listener.recv())).state == "draining")
         began = time.monotonic()
         collector.process.send_signal(signal.SIGTERM)
         assert collector.process.wait(20) == 0

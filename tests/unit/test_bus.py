@@ -127,11 +127,43 @@ def test_the_control_endpoint_follows_the_records(monkeypatch: pytest.MonkeyPatc
     named, other = Endpoint.parse("ipc:///run/a/records"), Endpoint.parse("ipc:///run/a/x")
     assert bus.control_endpoint(records=named).url == "ipc:///run/a/control"
     assert bus.control_endpoint(records=other).url == "ipc:///run/a/x.control"
-    of_tcp = bus.control_endpoint(records=Endpoint.parse("tcp://127.0.0.1:5555"))
-    assert of_tcp.path == directories / "runtime" / "default" / "control"
+    of_tcp = bus.control_endpoint(records=Endpoint.parse("tcp://127.0.0.1:5555"), name="eu")
+    assert of_tcp.path == directories / "runtime" / "eu" / "control"
+    assert bus.control_endpoint().path == directories / "runtime" / "default" / "control"
+    in_file = bus.control_endpoint(records=named, in_file="ipc:///run/f/control")
+    assert in_file.url == "ipc:///run/f/control"
     monkeypatch.setenv("LOGBUS_CONTROL", "ipc:///run/b/control")
     assert bus.control_endpoint(records=named).url == "ipc:///run/b/control"
     assert bus.control_endpoint("ipc:///run/c/control", records=named).url == "ipc:///run/c/control"
+
+
+def test_records_on_tcp_need_a_control_endpoint_that_is_said() -> None:
+    """Nothing tells which collector is meant: the error says what to set, instead of asking the default one."""
+    with pytest.raises(EndpointError, match="set LOGBUS_CONTROL"):
+        bus.control_endpoint(records=Endpoint.parse("tcp://127.0.0.1:5555"))
+
+
+@pytest.mark.parametrize("variable", ["LOGBUS_ENDPOINT", "LOGBUS_CONTROL"])
+def test_a_wrong_url_is_reported_by_the_name_of_its_source(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """Variable or key of the file: whoever wrote it finds it. One that was given is its caller's to name."""
+    look = bus.records_endpoint if variable == "LOGBUS_ENDPOINT" else bus.control_endpoint
+    key = f"bus.{variable.removeprefix('LOGBUS_').lower()}"
+    with pytest.raises(EndpointError, match=rf"{key} 'udp://x': expected ipc://PATH"):
+        look(in_file="udp://x")
+    monkeypatch.setenv(variable, "udp://y")
+    with pytest.raises(EndpointError, match=rf"{variable} 'udp://y': expected ipc://PATH") as caught:
+        look(in_file="udp://x")
+    assert caught.value.setting == variable
+    with pytest.raises(EndpointError, match="endpoint 'udp://z'"):
+        look("udp://z")
+
+
+def test_a_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A configuration file is read by no shell; one of nobody's is refused and not a directory of that name."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Endpoint.parse("ipc://~/s").path == tmp_path / "s"
+    with pytest.raises(EndpointError, match="a user who has a home directory"):
+        Endpoint.parse("ipc://~nobody-of-that-name/s")
 
 
 @pytest.mark.parametrize("name", ["default", "A", "a.b-c_1", "x" * 64])
@@ -235,11 +267,18 @@ def test_no_socket_lingers_or_has_heartbeats(make: Make) -> None:
         assert socket.get(zmq.HEARTBEAT_IVL) == 0
 
 
-@pytest.mark.parametrize("make", [bus.pull_socket, bus.publisher_socket, bus.command_socket])
-def test_whatever_is_bound_is_guarded(make: Make) -> None:
+@pytest.mark.parametrize(
+    ("make", "door"),
+    [
+        (bus.pull_socket, bus.RECORDS_DOOR),
+        (bus.publisher_socket, bus.PUBLISHER_DOOR),
+        (bus.command_socket, bus.CONTROL_DOOR),
+    ],
+)
+def test_whatever_is_bound_is_guarded(make: Make, door: bytes) -> None:
     """Without a ZAP domain raw TCP junk arrives as messages; without a limit one message takes the memory."""
     with zmq.Context() as context, make(context) as socket:
-        assert socket.get(zmq.ZAP_DOMAIN) == bus.ZAP_DOMAIN
+        assert socket.get(zmq.ZAP_DOMAIN) == door
         assert 0 < int(socket.get(zmq.MAXMSGSIZE)) <= 1024 * 1024
 
 

@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 import zmq
 
-from logbus.bus import Endpoint, pull_socket
+from logbus.bus import Endpoint, command_socket, pull_socket
+from logbus.collectors.allowed import Allowed
 from logbus.collectors.claim import DESCRIPTORS, MIN_DESCRIPTORS, Claim
+from logbus.collectors.lock import holder
 from logbus.errors import ConfigurationError, EndpointError, OwnedError
 from tests.collector_command import child_environment
+from tests.stranger import NOBODY
 
 
 @pytest.fixture
@@ -54,6 +57,57 @@ def test_the_directory_is_for_its_owner_only(endpoint: Endpoint) -> None:
     assert endpoint.path is not None
     assert stat.S_IMODE(endpoint.path.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(endpoint.lock.stat().st_mode) == 0o600
+
+
+def test_sockets_are_for_their_owner_only(endpoint: Endpoint, socket: zmq.Socket[bytes]) -> None:
+    """A socket that was bound has mode 0600, whatever the umask, and whatever an earlier list of users had opened."""
+    assert endpoint.path is not None
+    endpoint.path.parent.mkdir(mode=0o710)
+    endpoint.path.parent.chmod(0o710)
+    umask = os.umask(0)
+    try:
+        claim = Claim(endpoint, name="c")
+        claim.bind(socket, endpoint, to_allowed=True)
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(endpoint.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(endpoint.path.parent.stat().st_mode) == 0o700
+    socket.unbind(endpoint.url)
+    claim.release()
+
+
+def test_allowed_users_get_to_what_they_need(endpoint: Endpoint, socket: zmq.Socket[bytes]) -> None:
+    """Their group may pass the directory and connect to the sockets that are theirs too, and to no other."""
+    allowed = Allowed((), NOBODY if os.geteuid() == 0 else os.getegid())
+    assert endpoint.path is not None
+    claim = Claim(endpoint, name="c", allowed=allowed)
+    control = Endpoint.parse(f"ipc://{endpoint.path.with_name('control')}")
+    with zmq.Context() as context, command_socket(context) as commands:
+        claim.bind(socket, endpoint, to_allowed=True)
+        claim.bind(commands, control)
+        assert control.path is not None
+        modes = [
+            (stat.S_IMODE(path.stat().st_mode), path.stat().st_gid)
+            for path in (endpoint.path.parent, endpoint.path, control.path, endpoint.lock)
+        ]
+        mine = os.getegid()
+        assert modes == [(0o710, allowed.gid), (0o660, allowed.gid), (0o600, mine), (0o600, mine)]
+        commands.unbind(control.url)
+    socket.unbind(endpoint.url)
+    claim.release()
+
+
+def test_a_list_of_users_needs_ipc(directories: Path) -> None:
+    """On tcp everybody on this machine gets in: a list that promises otherwise is refused."""
+    with pytest.raises(EndpointError, match=r"bus\.allow needs ipc"):
+        Claim(Endpoint.parse("tcp://127.0.0.1:5555"), name="c", allowed=Allowed((), os.getegid()))
+
+
+def test_a_lock_says_where_its_collector_is(endpoint: Endpoint) -> None:
+    """Whoever looks for collectors finds the URLs beside name and pid."""
+    claim = Claim(endpoint, name="c", urls={"endpoint": endpoint.url})
+    assert holder(endpoint.lock) == (True, {"endpoint": endpoint.url, "name": "c", "pid": os.getpid()})
+    claim.release()
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "link", "dangling link"])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from logbus.collectors.lock import take_lock
+from logbus.collectors.lock import holder, take_lock
 from logbus.errors import OwnedError
 
 
@@ -31,7 +33,7 @@ def test_a_dead_owner_owns_nothing(tmp_path: Path) -> None:
     """The lock of a killed process is free, and its longer name is not left in the file."""
     lock = tmp_path / "lock"
     program = (
-        "import os, sys, pathlib; from logbus.collectors.lock import take_lock\n"
+        "import os, sys, pathlib; from logbus.collectors.lock import holder, take_lock\n"
         "take_lock(pathlib.Path(sys.argv[1]), what='x', name='a-much-longer-name'); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", program, str(lock)]).returncode == -9
@@ -64,3 +66,23 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         take_lock(tmp_path / "lock", what="x", name="y")
     assert target.read_text() == "precious"
+
+
+def test_who_asks_learns_the_holder_and_disturbs_nobody(tmp_path: Path) -> None:
+    """The file says who has it, or had it last; a lock that is asked about at that moment can still be taken."""
+    path = tmp_path / "lock"
+    fd = take_lock(path, what="x", name="eu", more={"endpoint": "ipc:///a"})
+    assert holder(path) == (True, {"endpoint": "ipc:///a", "name": "eu", "pid": os.getpid()})
+    os.close(fd)
+    assert holder(path)[0] is False
+    asking = os.open(path, os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    threading.Timer(0.005, os.close, (asking,)).start()
+    os.close(take_lock(path, what="x", name="eu"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
+def test_a_lock_file_may_say_anything(tmp_path: Path, content: bytes) -> None:
+    """What is no object says nothing, and the lock still tells whether it is held."""
+    (tmp_path / "lock").write_bytes(content)
+    assert holder(tmp_path / "lock") == (False, {})

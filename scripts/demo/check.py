@@ -1,5 +1,8 @@
 """The verdict of a run: each worker's statement against its row of the ledger and against the lines in the log file.
 
+Half-way the operator sets DEBUG for the rotators. What that adds is counted apart: records below a worker's own level
+come from rotators only, only while the level was set, each once, and as many as the worker emitted beyond its own.
+
 Three counts of the same records, taken in three places that do not trust each other: the worker's witness (records
 made), the ledger (emitted, collected, delivered), the file (each ordinal once, in order per thread). And the secrets
 of the scene must be in no line, although the witnesses saw them in records.
@@ -16,7 +19,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from scripts.demo.witness import ORDINAL, Statement
+from scripts.demo.debug import COMPONENT, Window
+from scripts.demo.witness import BELOW, ORDINAL, Statement
 
 #: Keys that every line must have (interface: a JSON log line).
 REQUIRED_KEYS = frozenset(
@@ -42,6 +46,8 @@ class Lines:
     with_request: int = 0
     #: Ordinals by (worker, process id), in the order of the file, by thread.
     ordinals: dict[tuple[str, int], dict[str, list[int]]] = field(default_factory=dict)
+    #: Numbers of the records below a worker's level, by (worker, process id).
+    below: dict[tuple[str, int], list[int]] = field(default_factory=dict)
     #: Lines of the collector itself: gap records and warnings.
     own: int = 0
     problems: list[str] = field(default_factory=list)
@@ -71,7 +77,12 @@ def end_of_last_line(log: Path) -> int:
 
 
 def check(
-    statements: Iterable[Statement], status: Mapping[str, Any], log: Path, offset: int, secrets: Iterable[str]
+    statements: Iterable[Statement],
+    status: Mapping[str, Any],
+    log: Path,
+    offset: int,
+    secrets: Iterable[str],
+    window: Window,
 ) -> Verdict:
     """The verdict on a finished run. ``status`` is the document of ``logbus status --json``, taken at the end."""
     verdict = Verdict()
@@ -81,32 +92,37 @@ def check(
     with log.open("rb") as file:
         file.seek(offset)
         content = file.read()
-    lines = read_lines(content, os.fspath(log))
+    lines = read_lines(content, os.fspath(log), window)
     verdict.problems += lines.problems
     made = 0
     secret_records = 0
     for statement in statements:
         made += statement.ordinals
         secret_records += statement.secret_records
-        verdict.problems += check_witness(statement)
-        verdict.problems += check_row(statement, status)
+        below = lines.below.get((statement.worker, statement.pid), [])
+        verdict.problems += check_witness(statement, len(below))
+        verdict.problems += check_row(statement, status, len(below))
         verdict.problems += check_lines(statement, lines)
         verdict.facts.append(
             f"{statement.worker}: {statement.requests} requests, {statement.loguru_records} loguru and "
             f"{statement.stdlib_records} stdlib records, {lines.count(statement.worker, statement.pid)} in the file"
         )
     verdict.problems += check_balance(status, lines.total)
+    shown = sum(map(len, lines.below.values()))
+    if not shown:
+        verdict.problems.append(f"no DEBUG record of {COMPONENT}: set-level was not put to the test")
+    verdict.facts.append(f"{shown} DEBUG records of {COMPONENT} while the operator had set that level, none otherwise")
     verdict.problems += check_secrets(content, secrets, os.fspath(log))
     if not secret_records:
         verdict.problems.append("no record held a credential when it was made: the redaction was not put to the test")
     verdict.facts.append(
-        f"{made} records made, {lines.total - lines.own} in the file, each once and in order; "
+        f"{made} records made, {lines.total - lines.own - shown} in the file, each once and in order; "
         f"{lines.with_request} carry a request_id; {secret_records} were made with a credential in clear"
     )
     return verdict
 
 
-def read_lines(content: bytes, where: str) -> Lines:
+def read_lines(content: bytes, where: str, window: Window) -> Lines:
     """What stands in the lines, with a problem for each that is torn, no JSON object, or lacks a required key."""
     lines = Lines()
     *whole, rest = content.split(b"\n")
@@ -126,18 +142,30 @@ def read_lines(content: bytes, where: str) -> Lines:
             lines.own += 1
             continue
         lines.with_request += "request_id" in line
-        ordinal = line.get("extra", {}).get(ORDINAL)
+        extra = line.get("extra", {})
+        if BELOW in extra:
+            if line["component"] != COMPONENT or not window.covers(line["timestamp"]):
+                bad.append(f"{where}: line {number} of the run is below its worker's level, and nobody asked for it")
+            lines.below.setdefault((line["worker"], line["process_id"]), []).append(extra[BELOW])
+            continue
+        ordinal = extra.get(ORDINAL)
         if type(ordinal) is not int:
             bad.append(f"{where}: line {number} of the run has no extra.{ORDINAL}")
             continue
         process = lines.ordinals.setdefault((line["worker"], line["process_id"]), {})
         process.setdefault(line.get("thread_name", ""), []).append(ordinal)
+    for (worker, _), numbers in lines.below.items():
+        if len(set(numbers)) < len(numbers):
+            bad.append(f"{where}: {worker}: a DEBUG record is there more than once")
     lines.problems = _told(bad)
     return lines
 
 
-def check_witness(statement: Statement) -> list[str]:
-    """Whether a worker's own counts agree with each other, and with what logbus told it."""
+def check_witness(statement: Statement, below: int) -> list[str]:
+    """Whether a worker's own counts agree with each other, and with what logbus told it.
+
+    ``below`` is how many records below the worker's own level are in the file.
+    """
     problems = []
     name = statement.worker
     counted = statement.loguru_records + statement.stdlib_records
@@ -145,14 +173,15 @@ def check_witness(statement: Statement) -> list[str]:
         problems.append(f"{name}: {statement.ordinals} records numbered, but {counted} counted by its sink and handler")
     if statement.ordinals == 0:
         problems.append(f"{name}: no record made")
-    if statement.logbus_emitted != statement.ordinals:
-        problems.append(f"{name}: {statement.ordinals} records made, but logbus emitted {statement.logbus_emitted}")
+    if statement.logbus_emitted != statement.ordinals + below:
+        made = f"{statement.ordinals} records made" + f" and {below} below its level" * bool(below)
+        problems.append(f"{name}: {made}, but logbus emitted {statement.logbus_emitted}")
     if dropped := {reason: n for reason, n in statement.logbus_dropped.items() if n}:
         problems.append(f"{name}: expected no drop, found {dropped}")
     return problems
 
 
-def check_row(statement: Statement, status: Mapping[str, Any]) -> list[str]:
+def check_row(statement: Statement, status: Mapping[str, Any], below: int) -> list[str]:
     """Whether the ledger's row of a worker says what its witness says."""
     name = statement.worker
     rows = [row for row in status["workers"] if (row["worker"], row["pid"]) == (name, statement.pid)]
@@ -161,8 +190,8 @@ def check_row(statement: Statement, status: Mapping[str, Any]) -> list[str]:
     row = rows[0]
     expected = {
         "state": "gone",
-        "emitted": statement.ordinals,
-        "collected": statement.ordinals,
+        "emitted": statement.ordinals + below,
+        "collected": statement.ordinals + below,
         "dropped": {},
         "in_flight": 0,
         "unknown": 0,

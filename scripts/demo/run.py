@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.demo.check import Verdict, check, check_secrets, end_of_last_line
+from scripts.demo.debug import Operator, Window
 from scripts.demo.follow import Follower
 from scripts.demo.layout import CHECKOUT, WORKERS, Layout
 from scripts.demo.scene import Scene
@@ -38,9 +39,10 @@ def run(layout: Layout, log: Path, seconds: float) -> int:
     offset = end_of_last_line(log)
     environment = layout.environment(seconds=seconds, rate=RATE)
     console = Follower(layout.console)
+    operator = Operator(layout, environment, seconds)
     try:
         supervisor.start(environment, outlive=False)
-        wait_for_workers(supervisor, layout, console, seconds + GRACE_SECONDS)
+        wait_for_workers(supervisor, layout, console, operator, seconds + GRACE_SECONDS)
         status = ledger_at_rest(environment)
         show(console)
         print("\nthe ledger (logbus status):", flush=True)
@@ -50,7 +52,7 @@ def run(layout: Layout, log: Path, seconds: float) -> int:
         code = supervisor.processes()["collector"]["exitstatus"]
         if code != 0:
             raise DemoError(f"the collector ended with {code}:\n{tail(layout.output / 'collector.err')}")
-        verdict = judge(layout, status, log, offset)
+        verdict = judge(layout, status, log, offset, operator.window)
     except DemoError as error:
         show(console)
         verdict = Verdict(problems=[str(error)])
@@ -66,7 +68,9 @@ def run(layout: Layout, log: Path, seconds: float) -> int:
     return 1 if verdict.problems else 0
 
 
-def wait_for_workers(supervisor: Supervisor, layout: Layout, console: Follower, timeout: float) -> None:
+def wait_for_workers(
+    supervisor: Supervisor, layout: Layout, console: Follower, operator: Operator, timeout: float
+) -> None:
     """Shows the console until all workers have ended well. Raises DemoError when a program is lost, or time is up."""
     deadline = time.monotonic() + timeout
     while True:
@@ -85,6 +89,8 @@ def wait_for_workers(supervisor: Supervisor, layout: Layout, console: Follower, 
                 raise DemoError(f"lost worker {name} ({state}, exit {code}):\n{tail(layout.output / f'{name}.out')}")
         if ended == len(WORKERS):
             return
+        if not ended:
+            operator.look()
         if time.monotonic() > deadline:
             raise DemoError(f"expected the workers to end within {timeout:g} s, {len(WORKERS) - ended} have not")
         time.sleep(POLL_SECONDS)
@@ -113,7 +119,7 @@ def ledger(environment: Mapping[str, str]) -> dict[str, Any]:
     return status
 
 
-def judge(layout: Layout, status: Mapping[str, Any], log: Path, offset: int) -> Verdict:
+def judge(layout: Layout, status: Mapping[str, Any], log: Path, offset: int, window: Window) -> Verdict:
     """The verdict, with every statement and every output that the run has left."""
     statements = []
     problems = []
@@ -123,7 +129,7 @@ def judge(layout: Layout, status: Mapping[str, Any], log: Path, offset: int) -> 
         except FileNotFoundError:
             problems.append(f"{worker}: ended without a statement")
     secrets = Scene.load(layout.scene).secrets()
-    verdict = check(statements, status, log, offset, secrets)
+    verdict = check(statements, status, log, offset, secrets, window)
     verdict.problems[:0] = problems
     for path in (layout.console, layout.output / "collector.err"):
         verdict.problems += check_secrets(path.read_bytes(), secrets, str(path))

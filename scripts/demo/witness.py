@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: The key of the ordinal in a record's extra fields.
 ORDINAL = "ordinal"
+#: The key of the number of a record below the worker's own level: made while the operator has set a lower one.
+BELOW = "ordinal_below"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Witness(logging.Handler):
         self._secrets = secrets
         self._mutex = threading.Lock()
         self._next = count()
+        self._next_below = count()
         self.ordinals = 0
         self.loguru_records = 0
         self.stdlib_records = 0
@@ -74,8 +77,8 @@ class Witness(logging.Handler):
 
         def numbered(*args: Any, **kwargs: Any) -> logging.LogRecord:
             record = make(*args, **kwargs)
-            if record.levelno >= self.level:
-                setattr(record, ORDINAL, self._number())
+            key, number = self._number(record.levelno)
+            setattr(record, key, number)
             return record
 
         logging.setLogRecordFactory(numbered)
@@ -91,8 +94,8 @@ class Witness(logging.Handler):
             self.secret_records += holds
 
     def _patch(self, record: loguru.Record) -> None:
-        if record["level"].no >= self.level:
-            record["extra"][ORDINAL] = self._number()
+        key, number = self._number(record["level"].no)
+        record["extra"][key] = number
 
     def _sink(self, message: loguru.Message) -> None:
         record = message.record
@@ -101,10 +104,13 @@ class Witness(logging.Handler):
             self.loguru_records += 1
             self.secret_records += holds
 
-    def _number(self) -> int:
+    def _number(self, level: int) -> tuple[str, int]:
+        """The key and the number of a record; those below our level are not counted: most of them go nowhere."""
         with self._mutex:
+            if level < self.level:
+                return BELOW, next(self._next_below)
             self.ordinals += 1
-            return next(self._next)
+            return ORDINAL, next(self._next)
 
     def _holds_secret(self, *values: object) -> bool:
         text = repr(values)

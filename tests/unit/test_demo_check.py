@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from scripts.demo.check import Verdict, check, end_of_last_line
+from scripts.demo.debug import Window
 from scripts.demo.witness import Statement
 
 SECRETS = ("s3cret-password", "s3cret-cookie")
@@ -18,7 +19,7 @@ OLD = b'{"an": "old line"}\n'
 
 
 class Evidence:
-    """A good run of one worker with five records; tests spoil one piece of it."""
+    """A good run of one worker with five records and one at DEBUG; tests spoil one piece of it."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
@@ -31,10 +32,12 @@ class Evidence:
             loguru_records=3,
             stdlib_records=2,
             secret_records=1,
-            logbus_emitted=5,
-            logbus_sent=5,
+            logbus_emitted=6,
+            logbus_sent=6,
         )
+        self.window = Window("2026-11-22T11:59:59.000000Z", "2026-11-22T12:00:01.000000Z")
         self.lines: list[dict[str, Any]] = [self.line(ordinal) for ordinal in range(5)]
+        self.lines.append({**self.line(0), "level": "DEBUG", "extra": {"ordinal_below": 3}})
         row = {
             "worker": "sync-1",
             "pid": 7,
@@ -44,8 +47,8 @@ class Evidence:
             "in_flight": 0,
             "unknown": 0,
         }
-        self.row: dict[str, Any] = {**row, "emitted": 5, "collected": 5}
-        self.sink: dict[str, Any] = {"name": "main", "type": "file", "delivered": 5}
+        self.row: dict[str, Any] = {**row, "emitted": 6, "collected": 6}
+        self.sink: dict[str, Any] = {"name": "main", "type": "file", "delivered": 6}
         self.status: dict[str, Any] = {"workers": [self.row], "sinks": [self.sink], "balanced": True}
         self.tail = b""
 
@@ -70,7 +73,7 @@ class Evidence:
     def verdict(self) -> Verdict:
         """What the check says of it."""
         self.log.write_bytes(OLD + b"".join(json.dumps(line).encode() + b"\n" for line in self.lines) + self.tail)
-        return check([self.statement], self.status, self.log, len(OLD), SECRETS)
+        return check([self.statement], self.status, self.log, len(OLD), SECRETS, self.window)
 
 
 @pytest.fixture
@@ -89,18 +92,18 @@ def test_a_good_run_has_no_problem(evidence: Evidence) -> None:
 def test_lines_of_the_collector_itself_are_allowed(evidence: Evidence) -> None:
     """The collector's own lines count as delivered, and belong to no worker."""
     evidence.lines.append({**evidence.line(0), "worker": "logbus", "extra": {}})
-    evidence.sink["delivered"] = 6
+    evidence.sink["delivered"] = 7
     assert evidence.verdict().problems == []
 
 
 def _lose_a_line(evidence: Evidence) -> None:
     evidence.lines.pop(2)
-    evidence.sink["delivered"] = 4
+    evidence.sink["delivered"] = 5
 
 
 def _double_a_line(evidence: Evidence) -> None:
     evidence.lines.append(evidence.line(4))
-    evidence.sink["delivered"] = 6
+    evidence.sink["delivered"] = 7
 
 
 def _swap_two_lines(evidence: Evidence) -> None:
@@ -109,7 +112,7 @@ def _swap_two_lines(evidence: Evidence) -> None:
 
 def _invent_a_line(evidence: Evidence) -> None:
     evidence.lines.append(evidence.line(9))
-    evidence.sink["delivered"] = 6
+    evidence.sink["delivered"] = 7
 
 
 def _tear_the_last_line(evidence: Evidence) -> None:
@@ -137,7 +140,7 @@ def _miscount(evidence: Evidence) -> None:
 
 
 def _emit_less(evidence: Evidence) -> None:
-    evidence.statement = replace(evidence.statement, logbus_emitted=4)
+    evidence.statement = replace(evidence.statement, logbus_emitted=5)
 
 
 def _drop_one(evidence: Evidence) -> None:
@@ -145,11 +148,11 @@ def _drop_one(evidence: Evidence) -> None:
 
 
 def _make_none(evidence: Evidence) -> None:
-    evidence.statement = replace(evidence.statement, ordinals=0, loguru_records=0, stdlib_records=0, logbus_emitted=0)
+    evidence.statement = replace(evidence.statement, ordinals=0, loguru_records=0, stdlib_records=0, logbus_emitted=1)
 
 
 def _collect_less(evidence: Evidence) -> None:
-    evidence.row.update(collected=4, in_flight=1)
+    evidence.row.update(collected=5, in_flight=1)
 
 
 def _crash(evidence: Evidence) -> None:
@@ -165,7 +168,23 @@ def _unbalance(evidence: Evidence) -> None:
 
 
 def _deliver_less(evidence: Evidence) -> None:
-    evidence.sink["delivered"] = 4
+    evidence.sink["delivered"] = 5
+
+
+def _show_what_nobody_asked_for(evidence: Evidence) -> None:
+    evidence.lines[5]["component"] = "cache"
+
+
+def _go_on_after_the_reset(evidence: Evidence) -> None:
+    evidence.lines[5]["timestamp"] = "2026-11-22T12:00:01.000001Z"
+
+
+def _double_a_debug_line(evidence: Evidence) -> None:
+    evidence.lines.append(evidence.lines[5])
+
+
+def _show_nothing(evidence: Evidence) -> None:
+    del evidence.lines[5]
 
 
 @pytest.mark.parametrize(
@@ -177,18 +196,22 @@ def _deliver_less(evidence: Evidence) -> None:
         (_invent_a_line, "1 records in the file were never made, one is number 9"),
         (_tear_the_last_line, "the last line is torn (6 bytes)"),
         (_leave_out_a_key, "line 2 of the run lacks function"),
-        (_write_no_json, "line 6 of the run is not a JSON object"),
+        (_write_no_json, "line 7 of the run is not a JSON object"),
         (_write_a_secret, "line 4 of the run holds a credential in clear (secret number 2)"),
         (_put_nothing_to_the_test, "the redaction was not put to the test"),
         (_miscount, "5 records numbered, but 4 counted"),
-        (_emit_less, "5 records made, but logbus emitted 4"),
+        (_emit_less, "5 records made and 1 below its level, but logbus emitted 5"),
         (_drop_one, "expected no drop, found {'high_water_mark': 1}"),
         (_make_none, "no record made"),
-        (_collect_less, "the ledger says collected 4 (expected 5), in_flight 1 (expected 0)"),
+        (_collect_less, "the ledger says collected 5 (expected 6), in_flight 1 (expected 0)"),
         (_crash, "lost workers in the ledger: sync-1"),
         (_forget_the_worker, "expected one row in the ledger for pid 7, found 0"),
         (_unbalance, "the ledger does not balance"),
-        (_deliver_less, "the ledger says 4 delivered, the file has 5 new lines"),
+        (_deliver_less, "the ledger says 5 delivered, the file has 6 new lines"),
+        (_show_what_nobody_asked_for, "line 6 of the run is below its worker's level, and nobody asked for it"),
+        (_go_on_after_the_reset, "line 6 of the run is below its worker's level, and nobody asked for it"),
+        (_double_a_debug_line, "sync-1: a DEBUG record is there more than once"),
+        (_show_nothing, "set-level was not put to the test"),
     ],
 )
 def test_each_planted_fault_is_named(evidence: Evidence, spoil: Callable[[Evidence], None], expected: str) -> None:
@@ -201,7 +224,9 @@ def test_each_planted_fault_is_named(evidence: Evidence, spoil: Callable[[Eviden
 
 def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
     """No log file at all is told as that."""
-    problems = check([], {"workers": [], "sinks": [], "balanced": True}, tmp_path / "none", 0, SECRETS).problems
+    problems = check(
+        [], {"workers": [], "sinks": [], "balanced": True}, tmp_path / "none", 0, SECRETS, Window()
+    ).problems
     assert problems == [f"{tmp_path / 'none'}: expected the records of the run, found no file"]
 
 

@@ -133,8 +133,9 @@ check: install ## ruff (rules and format) and mypy, strict, over code and tests
 	@$(PY) -m mypy
 
 .PHONY: bench-quick
-bench-quick: install ## the promised performance ratios, in about a minute
+bench-quick: install ## the promised performance ratios, in about a minute and a half
 	@$(PY) -m benchmarks.quick
+	@$(PY) -m benchmarks.levels
 
 .PHONY: build
 build: install ## sdist and wheel in dist/

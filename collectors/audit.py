@@ -14,6 +14,7 @@ import functools
 import json
 import os
 import pwd
+import re
 import socket
 import stat
 import time
@@ -35,6 +36,8 @@ REFUSALS_A_MINUTE: Final = 20
 #: Characters of a text in an entry, and of all that was commanded.
 _TEXT_CHARS: Final = 200
 _WHAT_CHARS: Final = 2000
+#: What can stand in a sentence as it is.
+_PLAIN: Final = re.compile(r"[\w.:/@%+-]+\Z")
 #: What a command carries that says nothing of what it wants.
 _ENVELOPE: Final = frozenset({"v", "command", "id", "at", "from", "name", "wait_seconds"})
 
@@ -183,16 +186,28 @@ def user_name(uid: int) -> str:
 def _shown(what: Mapping[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for key, value in what.items():
-        shown[_text(key)] = value if type(value) in (int, float, bool) else _text(_word(value))
+        shown[_text(key)] = value if type(value) in (int, float, bool) else _text(_words(value))
     if len(json.dumps(shown)) > _WHAT_CHARS:
         return {"document": _text(json.dumps(shown))}
     return shown
 
 
-def _word(value: object) -> str:
+def _words(value: object) -> str:
     if isinstance(value, dict):
-        return ",".join(f"{key}={_word(inner)}" for key, inner in value.items())
-    return value if isinstance(value, str) else json.dumps(value)
+        return ",".join(f"{key}={_quoted(_word(inner))}" for key, inner in value.items())
+    return _word(value)
+
+
+def _word(value: object) -> str:
+    try:
+        return value if isinstance(value, str) else json.dumps(value)
+    except RecursionError:  # it was read nearer to the bottom of the stack
+        return "(nested too deeply)"
+
+
+def _quoted(word: str) -> str:
+    """The word; in quotes if it is more than one: redaction takes a secret that is quoted as a whole."""
+    return word if _PLAIN.match(word) else json.dumps(word)
 
 
 def _text(value: object) -> str:

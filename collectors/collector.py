@@ -213,10 +213,14 @@ class Collector:
         """Waits for at most ``timeout`` seconds, then does what there is to do. False when there was no record."""
         pushed_back = self._router.pushes_back and not draining
         gathering = 0.0 if draining else self._receive_at - time.monotonic()
-        deaf = pushed_back or gathering > 0
+        # Beside a crowd that logs more than we can read, confirmations would wait for a core as long as the records.
+        eager = self._control.eager and not self._emptied and not draining
+        deaf = pushed_back or gathering > 0 or eager
         self._poller.modify(self._receiver.socket, 0 if deaf else zmq.POLLIN)
-        if deaf:
-            timeout = PUSHED_BACK_S if pushed_back else min(timeout, gathering)
+        if pushed_back:
+            timeout = PUSHED_BACK_S
+        elif gathering > 0:
+            timeout = min(timeout, gathering)
         if self._control.waiting:
             timeout = min(timeout, ANSWER_S)
         ready = dict(self._poller.poll(math.ceil(timeout * 1000)))

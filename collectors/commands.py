@@ -2,7 +2,8 @@
 
 Which commands there are is said by those who answer them: a handler takes the document of a command and who sent it,
 and gives the answer, or a :class:`Wait` for one. So nothing stops the loop: an answer that needs the workers' MARKs
-waits here until they are there or its time is over. A handler refuses by raising a :class:`~logbus.errors.LogbusError`.
+waits here until they are there or its time is over. A handler refuses by raising a :class:`~logbus.errors.LogbusError`;
+anything else that it raises is a defect, which refuses that command and ends nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import zmq
 
 from logbus.bus import command_socket
 from logbus.control import pack_message, unpack_message
-from logbus.errors import LogbusError, WireError
+from logbus.errors import ControlError, LogbusError, WireError
 
 #: Commands answered in one turn of the loop.
 TURN_COMMANDS: Final = 16
@@ -103,7 +104,7 @@ class Commands:
                 answer = made.get(wait.answer)
                 if answer is None:
                     answer = made[wait.answer] = wait.answer()
-            except LogbusError as error:
+            except Exception as error:
                 self._refuse(identity, error)
                 continue
             self.reply(identity, {"ok": True, **answer})
@@ -128,7 +129,7 @@ class Commands:
                 known = ", ".join(sorted(self._handlers))
                 raise WireError("control", f"unknown command {command!r}: expected one of {known}")
             answer = handler(document, asker)
-        except LogbusError as error:
+        except Exception as error:
             self._refuse(asker.identity, error)
             return
         if isinstance(answer, Wait):
@@ -136,7 +137,9 @@ class Commands:
         else:
             self.reply(asker.identity, {"ok": True, **answer})
 
-    def _refuse(self, identity: bytes, error: LogbusError) -> None:
+    def _refuse(self, identity: bytes, error: Exception) -> None:
+        if not isinstance(error, LogbusError):  # a defect of ours: no reason to stop collecting
+            error = ControlError(f"it failed with {type(error).__name__}: {error}")
         self.reply(identity, {"ok": False, "error": str(error), "exit_code": error.exit_code})
 
 

@@ -3,7 +3,7 @@
 They come from records, from the lists that workers send of loggers that have not logged yet, and from configuration.
 A name is remembered over restarts, so that a level can be set before the first worker is there; and the number of
 names is bounded, so that an application that makes a logger for each request costs no memory: when there are too many
-the oldest are forgotten, and those still in use come back with their next record.
+the oldest are forgotten, those first that have never logged, and those in use come back with their next record.
 """
 
 from __future__ import annotations
@@ -114,8 +114,15 @@ class Components:
         if not 0 < len(name) <= MAX_CHARS:  # no selector can be so long
             return
         if name not in self._names and len(self._names) >= MAX_NAMES:
-            for oldest in list(islice(self._names, MAX_NAMES // 10)):
-                del self._names[oldest]
+            # Who makes a logger for each request must not drive out those that log.
+            silent = (known for known, spoke in self._names.items() if not spoke)
+            victims = dict.fromkeys(islice(silent, MAX_NAMES // 10))
+            for known in self._names:
+                if len(victims) >= MAX_NAMES // 10:
+                    break
+                victims[known] = None
+            for victim in victims:
+                del self._names[victim]
         self._names[name] = spoke
         self._changed = True
 

@@ -14,7 +14,6 @@ from collections.abc import Sequence, Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
-from logbus.collectors.mark import Mark
 from logbus.collectors.roll import Member, Roll
 from logbus.rules import Levels, concerns
 
@@ -38,7 +37,7 @@ class Confirmation:
         self._levels = levels
         self._roll = roll
         self._listeners = listeners
-        self._patterns = patterns
+        self._patterns = tuple(patterns)
         self._published_at = published_at
         self._host = host
         self._waiting = {
@@ -47,13 +46,16 @@ class Confirmation:
         #: When each confirmed, in monotonic seconds.
         self._confirmed: dict[bytes, float] = {}
 
-    def heard(self, producer: bytes, mark: Mark) -> None:
-        """Takes in what a worker says; the roll has it already."""
+    def heard(self, producer: bytes, version: int) -> None:
+        """Takes in which version of our levels a worker has; the roll has what else it says already."""
         if producer not in self._waiting:
             return
-        if not self._means(self._roll.member(producer)):  # it had not said its name when we began
+        member = self._roll.member(producer)
+        if member is None and self._patterns != ("",):  # nobody knows yet whether it is meant
+            return
+        if not self._means(member):  # it had not said its name when we began
             self._waiting.discard(producer)
-        elif mark.ledger == self._levels.ledger and mark.level_version >= self._levels.version:
+        elif version >= self._levels.version:
             self._waiting.discard(producer)
             self._confirmed[producer] = time.monotonic()
 

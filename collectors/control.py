@@ -87,6 +87,7 @@ class Control:
             authority=self._authority,
             host=network.gethostname(),
         )
+        self.publisher.confirmed = self.orders.confirmed
         self._tail = Tail(name)
         self._commands = Commands(
             context,
@@ -114,6 +115,11 @@ class Control:
     def waiting(self) -> bool:
         """Whether somebody waits for an answer that is not ready yet."""
         return self._commands.waiting
+
+    @property
+    def eager(self) -> bool:
+        """Whether level rules were published a moment ago, and not every worker has confirmed them."""
+        return self.orders.eager
 
     def answer(self, ready: Mapping[Any, int]) -> None:
         """Takes in what has come on the sockets that are ready."""

@@ -67,10 +67,10 @@ class Change:
         if self._ledger.workers.pop(producer, None) is not None:
             self._forgotten.append(producer)
 
-    def next_version(self) -> int:
-        """The next number of :attr:`Ledger.version`, committed with the transaction."""
+    def next_version(self, *, beyond: int = 0) -> int:
+        """The next number of :attr:`Ledger.version`, above ``beyond`` too, committed with the transaction."""
         self._dirty = True
-        self._ledger.version += 1
+        self._ledger.version = max(self._ledger.version, beyond) + 1
         return self._ledger.version
 
     def __enter__(self) -> Change:
@@ -159,10 +159,13 @@ class Ledger:
         """
         return self._change
 
-    def next_version(self) -> int:
-        """The next :attr:`version`, committed before it is returned, so that no two runs publish the same."""
+    def next_version(self, *, beyond: int = 0) -> int:
+        """The next :attr:`version`, committed before it is returned, so that no two runs publish the same.
+
+        It is above ``beyond`` too: somebody may know of numbers that a power cut has taken from the page.
+        """
         with self._change as change:
-            return change.next_version()
+            return change.next_version(beyond=beyond)
 
     def fold(self, keep: int = KEPT_GONE, *, spare: Container[bytes] = ()) -> int:
         """How many rows were folded: of the workers that have gone, all but the ``keep`` seen last.

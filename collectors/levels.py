@@ -32,11 +32,15 @@ from logbus.rules import MAX_RULES, Levels, Rule, Where
 FILE_NAME: Final = "levels.json"
 #: Bytes of all rules as JSON: they travel whole, in a state message of at most MAX_CONTROL_BYTES.
 MAX_BYTES: Final = MAX_CONTROL_BYTES // 2
+#: Bytes of them that an opening leaves free: rules have no version yet when they are measured.
+_SPARE_BYTES: Final = 16 * 1024
 #: The key of ``[levels]`` that stands for every logger, as the empty selector does.
 DEFAULT: Final = "default"
 #: Seconds between attempts to take out a rule whose time is over, while the disk refuses.
 RETRY_S: Final = 1.0
 
+#: Versions from which on a book is not believed: half of those that fit in a message.
+_LAST_VERSION: Final = 1 << 62
 #: Epoch seconds that no honest clock says, some three thousand years from now.
 _NEVER_S: Final = 1e11
 
@@ -141,6 +145,19 @@ class LevelBook:
         self._change([*rules, *(rule for rule in self.levels.rules if rule.rank == "set")], self._due)
         return True
 
+    def catch_up(self, version: int, worker: str) -> None:
+        """Publishes the rules in force once more, above a ``version`` that a worker has and the ledger lost; tells it.
+
+        Where the disk refuses nothing changes, and that is told.
+        """
+        text = f"worker {worker!r} has level version {version}, ahead of our {self.levels.version}"
+        try:
+            self._change(self.levels.rules, self._due, beyond=version)
+        except LogbusError as error:
+            self._tell(f"{text}, and can't be brought back: {error}")
+            return
+        self._tell(f"{text}: the state is older than the worker, the rules in force are published again")
+
     def expire(self) -> tuple[Rule, ...]:
         """The rules taken out because their time is over; while the disk refuses they stay, and that is told."""
         due, now = self.next_due, time.monotonic()
@@ -167,21 +184,28 @@ class LevelBook:
             self._change(stay, {key: at for key, at in self._due.items() if key not in removed})
         return tuple(removed.values())
 
-    def _change(self, rules: Iterable[Rule], due: dict[_Key, float]) -> None:
+    def _change(self, rules: Iterable[Rule], due: dict[_Key, float], *, beyond: int = 0) -> None:
         """Numbers, keeps, shows and publishes new rules; those without a version are of this one."""
-        levels = self._keep(list(rules))
+        levels = self._numbered(list(rules), beyond)
+        self._keep(levels)
         self.levels, self._due = levels, due
         self.published_at = time.monotonic()
         self._publish(levels)
 
-    def _keep(self, rules: list[Rule]) -> Levels:
-        """The rules under the next version, on disk."""
+    def _numbered(self, rules: list[Rule], beyond: int = 0) -> Levels:
+        """The rules under the next version, above ``beyond`` too."""
         if len(rules) > MAX_RULES:
             raise ConfigurationError([f"level rules: expected at most {MAX_RULES}, this would be {len(rules)}"])
-        version = self._ledger.next_version()
+        if self.levels.ledger == self._ledger.id:
+            # The book is on disk before its version is out, and a power cut may set the ledger's page back.
+            beyond = max(beyond, self.levels.version)
+        version = self._ledger.next_version(beyond=beyond)
         numbered = tuple(replace(rule, version=rule.version or version) for rule in rules)
-        levels = Levels(self._ledger.id, version, numbered)
-        data = json.dumps(levels.document()).encode()
+        return Levels(self._ledger.id, version, numbered)
+
+    def _keep(self, levels: Levels) -> None:
+        """Puts the rules on disk."""
+        data = _packed(levels)
         if len(data) > MAX_BYTES:
             raise ConfigurationError([f"level rules: expected at most {MAX_BYTES} bytes, these are {len(data)}"])
         path = self._path
@@ -196,7 +220,6 @@ class LevelBook:
             self._restore()
             raise PageError(path, f"level rules can't be written, nothing was changed: {error.strerror}") from error
         self._kept = data
-        return levels
 
     def _restore(self) -> None:
         """Puts the rules in force back on disk: of two files the first may have been renamed already."""
@@ -213,6 +236,8 @@ class LevelBook:
             found = Levels.of(json.loads(data)) if data is not None else Levels(self._ledger.id)
             if not all(0 <= at < _NEVER_S for rule in found.rules for at in (rule.at, rule.expires or 0.0)):
                 raise ValueError("a time is beyond the calendar")
+            if found.version >= _LAST_VERSION:
+                raise ValueError(f"version {found.version} is beyond all that were ever given")
         except (OSError, ValueError, RecursionError, WireError) as error:
             aside = put_aside(self._path)
             self._tell(f"level rules in {self._path} can't be read ({error}): put aside as {aside}, none is in force")
@@ -227,7 +252,9 @@ class LevelBook:
         mine = [rule for rule in mine if rule not in self.lapsed]
         self.levels = found
         rules = self._configured(configured)
-        surplus = len(rules) + len(mine) - MAX_RULES
+        surplus = max(0, len(rules) + len(mine) - MAX_RULES)
+        while surplus < len(mine) and len(_packed(Levels(rules=(*rules, *mine[surplus:])))) > MAX_BYTES - _SPARE_BYTES:
+            surplus += 1
         if surplus > 0:
             self._tell(f"level rules: {surplus} of set-level make room for those of the configuration")
             mine = mine[surplus:]
@@ -236,7 +263,12 @@ class LevelBook:
             # must stay the newer, and whatever is set from now on must be newer still.
             mine = [replace(rule, version=self._ledger.next_version()) for rule in mine]
             rules = [replace(rule, version=0) for rule in rules]
-        self.levels = self._keep([*rules, *mine])
+        self.levels = self._numbered([*rules, *mine])
+        try:
+            self._keep(self.levels)
+        except PageError as error:
+            # Levels are no reason to lose records. It is all said again at the next start, but for what ends here.
+            self._tell(f"level rules are in force, and not kept: {error}")
         monotonic = time.monotonic()
         self._due = {rule.key: monotonic + (rule.expires - now) for rule in mine if rule.expires is not None}
 
@@ -249,3 +281,7 @@ class LevelBook:
             old = before.get(rule.key)
             rules.append(old if old is not None and old.level == level else rule)
         return rules
+
+
+def _packed(levels: Levels) -> bytes:
+    return json.dumps(levels.document()).encode()

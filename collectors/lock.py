@@ -78,6 +78,6 @@ def _owner(fd: int) -> tuple[str | None, int | None]:
 def _document(fd: int) -> dict[str, Any]:
     try:
         document = json.loads(os.pread(fd, 4096, 0))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}

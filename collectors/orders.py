@@ -31,6 +31,15 @@ from logbus.rules import MAX_CHARS, MAX_CONDITIONS, Rule, Where, concerns
 #: Seconds for which an answer waits at most, and where the asker does not say how long.
 MAX_WAIT_S: Final = 86_400.0
 WAIT_S: Final = 4.5
+#: Versions by which a worker may be ahead of us, in our own ledger: what a power cut, or a backup that was played back,
+#: can take from it. One that says more is lying.
+MAX_AHEAD: Final = 1_000_000
+#: Seconds between two leaps beyond what a worker has: a liar costs no more, and never gets near the last version.
+LEAP_S: Final = 10.0
+#: Seconds after which a worker that says it follows older rules is told of the newest again.
+REMIND_S: Final = 1.0
+#: Seconds for which confirmations go before records, where the records are more than can be read.
+EAGER_S: Final = 2.5
 #: Rules that are named in the notes; the others are counted.
 _NAMED: Final = 5
 
@@ -59,6 +68,9 @@ class LevelOrders:
         self._authority = authority
         self._host = host
         self._open: list[Confirmation] = []
+        #: The highest version, above our own, that a worker has confirmed under our ledger, and who that is.
+        self._ahead = (0, "")
+        self._leap_at = 0.0
         for rule in book.lapsed:
             audit.expired(_in_words(rule), version=book.levels.version)
 
@@ -79,14 +91,47 @@ class LevelOrders:
 
     def heard(self, producer: bytes, mark: Mark) -> None:
         """Takes in a MARK, which the roll has already."""
+        levels = self._book.levels
+        ahead = mark.level_version - levels.version if mark.ledger == levels.ledger else -1
+        if ahead > 0:  # of rules that we know nothing of: no confirmation of ours
+            if ahead <= MAX_AHEAD:
+                self._ahead = max(self._ahead, (mark.level_version, mark.source.worker))
+            return
+        if ahead < 0 and time.monotonic() - self._book.published_at > REMIND_S:
+            # It was stopped, and what it was told meanwhile did not fit in the queue of its connection.
+            self._publisher.remind(producer)
+        # Of another ledger: nothing of ours is in force there.
+        self.confirmed(producer, mark.level_version if mark.ledger == levels.ledger else 0)
+
+    def confirmed(self, producer: bytes, version: int) -> None:
+        """Takes in that a version of our rules is in force in a worker; one that is not ours says nothing."""
+        if version > self._book.levels.version:
+            return
+        self._roll.confirm(producer, self._book.levels.ledger, version)
         for confirmation in self._open:
-            confirmation.heard(producer, mark)
+            confirmation.heard(producer, version)
+
+    @property
+    def eager(self) -> bool:
+        """Whether somebody waits for confirmations of what was published less than :data:`EAGER_S` ago."""
+        return bool(self._open) and time.monotonic() - self._book.published_at < EAGER_S
 
     def tick(self) -> None:
-        """What time brings: rules that end, names to keep."""
+        """What time brings: rules that end, names to keep, and the leap beyond a version that a worker has of us."""
+        self._catch_up()
         for rule in self._book.expire():
             self._audit.expired(_in_words(rule), version=self._book.levels.version)
         self._components.write()
+
+    def _catch_up(self) -> None:
+        """Publishes beyond the version that a worker is ahead of us by: it would take nothing from us till then."""
+        (version, worker), now = self._ahead, time.monotonic()
+        if not version or now < self._leap_at:
+            return
+        self._ahead, self._leap_at = (0, ""), now + LEAP_S
+        if version <= self._book.levels.version:
+            return
+        self._book.catch_up(version, worker[:MAX_CHARS])
 
     # ── orders ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -149,7 +194,7 @@ class LevelOrders:
                     "host": row.host,
                     "state": "stopped" if stopped else "connected" if producer in listeners else "silent",
                     "level_version": version if ledger == levels.ledger else None,
-                    "current": ledger == levels.ledger and version >= levels.version,
+                    "current": (ledger, version) == (levels.ledger, levels.version),
                     "gate": weakest_gate(gates),
                     "gates": gates,
                 }

@@ -15,6 +15,8 @@ from typing import Final
 
 from pydantic import BaseModel, ValidationError
 
+from logbus.collectors.mask import DEFAULT_FIELDS, SecretKeys, mask_pairs, mask_urls
+
 #: Keys and values of the contract that this version does not build; by section, "sinks" for any sink.
 KEYS_NOT_YET: Final[Mapping[str, frozenset[str]]] = {
     "sinks": frozenset({"rotation", "retention", "compression", "sample", "where", "spool", "batch", "retry"}),
@@ -26,8 +28,10 @@ VALUES_NOT_YET: Final[Mapping[str, frozenset[str]]] = {
 }
 NOT_YET: Final = "not available yet"
 
-#: Characters of a value or a key that a message shows at most.
+#: Characters of a value or a key that a message shows at most, and of those in which secrets are looked for.
 MAX_SHOWN: Final = 80
+_MASKED: Final = 4096
+_KEYS: Final = SecretKeys(DEFAULT_FIELDS)
 
 #: Errors that only repeat another one: a default that hangs on a wrong field, a list whose every item was refused.
 _ECHOES: Final = frozenset({"default_factory_not_called", "too_short"})
@@ -84,7 +88,10 @@ def path_of(location: Sequence[str | int]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as it stands in the file, nearly, in printable ASCII and cut to :data:`MAX_SHOWN` characters."""
+    """A value as it stands in the file, nearly, in printable ASCII and cut to :data:`MAX_SHOWN` characters.
+
+    Secrets that it gives away, as the password in a URL, are masked: problems go to the log and into the status.
+    """
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, (list, tuple)):
@@ -92,10 +99,14 @@ def shown(value: object) -> str:
     if value is None:
         return "null"
     if isinstance(value, (str, bool)):
-        text = json.dumps(value if isinstance(value, bool) else value[: MAX_SHOWN + 1])
+        text = json.dumps(value if isinstance(value, bool) else _masked(value[:_MASKED])[: MAX_SHOWN + 1])
     else:
         text = str(value)
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
+
+
+def _masked(text: str) -> str:
+    return mask_pairs(mask_urls(text), _KEYS)
 
 
 def _place(

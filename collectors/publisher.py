@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -23,7 +24,7 @@ import zmq
 
 from logbus.bus import publisher_socket
 from logbus.collectors.identities import Identities, peer_uid
-from logbus.control import PRODUCER_TOPIC, State, pack_acknowledgement, pack_personal
+from logbus.control import PRODUCER_TOPIC, State, pack_acknowledgement, pack_personal, read_confirmation
 from logbus.rules import Levels
 
 _SUBSCRIBED: Final = b"\1" + PRODUCER_TOPIC
@@ -31,8 +32,14 @@ _UNSUBSCRIBED: Final = b"\0" + PRODUCER_TOPIC
 _LENGTH: Final = 1 + len(PRODUCER_TOPIC) + 16
 #: Subscriptions read in one turn of the loop: whoever floods the socket does not keep it from its records.
 TURN_SUBSCRIPTIONS: Final = 1024
+#: Seconds between two reminders of one producer.
+REMIND_S: Final = 1.0
 #: Producers of one other user that count as listening, at most: each is waited for.
 LISTENERS_OF_OTHERS: Final = 1024
+
+
+def _nobody(producer: bytes, version: int) -> None:
+    """Who waits for confirmations where nobody does."""
 
 
 class Publisher:
@@ -51,6 +58,10 @@ class Publisher:
         self._identities = identities
         #: The uid of each listener that is another user's.
         self._of_others: dict[bytes, int] = {}
+        #: When a producer was reminded last, in monotonic seconds.
+        self._reminded: dict[bytes, float] = {}
+        #: Called with a producer and the version of our level rules that is in force there.
+        self.confirmed: Callable[[bytes, int], None] = _nobody
         #: Producers (16 bytes each) whose control connection stands.
         self.listeners: set[bytes] = set()
         self.state = State(
@@ -90,6 +101,16 @@ class Publisher:
         """Publishes the state once more; harmless for those who have it."""
         self.socket.send(self.state.pack(), zmq.NOBLOCK)
 
+    def remind(self, producer: bytes) -> None:
+        """Sends the state to one producer that listens and is behind it; to each only so often.
+
+        What a stopped process can't take, ZeroMQ queues, and when the queue is full the newest is what it drops.
+        """
+        now = time.monotonic()
+        if producer in self.listeners and now - self._reminded.get(producer, -REMIND_S) >= REMIND_S:
+            self._reminded[producer] = now
+            self.socket.send(pack_personal(producer, self._said), zmq.NOBLOCK)
+
     def acknowledge(self, producer: bytes, seq: int, *, bye: bool) -> None:
         """Tells one producer that everything below ``seq`` is accounted for."""
         self.socket.send(pack_acknowledgement(producer, seq, bye=bye), zmq.NOBLOCK)
@@ -103,6 +124,9 @@ class Publisher:
             except zmq.Again:
                 return came
             message = frame.bytes
+            confirmation = read_confirmation(message, ledger=self.state.ledger)
+            if confirmation is not None and self._is_himself(confirmation[0], frame):
+                self.confirmed(*confirmation)
             if len(message) != _LENGTH:
                 continue
             producer = message[-16:]
@@ -112,6 +136,7 @@ class Publisher:
                 came = True
             elif message.startswith(_UNSUBSCRIBED):
                 self.listeners.discard(producer)
+                self._reminded.pop(producer, None)
                 self._of_others.pop(producer, None)
         return came
 
@@ -119,14 +144,19 @@ class Publisher:
         """Closes the socket."""
         self.socket.close(0)
 
-    def _counts(self, producer: bytes, frame: zmq.Frame) -> bool:
+    def _is_himself(self, producer: bytes, frame: zmq.Frame) -> bool:
         """Whether a subscription is that of the producer itself, as far as several users have to be told apart."""
         if self._identities is None:
             return True
         uid = peer_uid(frame)
-        if uid is None or not self._identities.admits(producer, uid):
+        return uid is not None and self._identities.admits(producer, uid)
+
+    def _counts(self, producer: bytes, frame: zmq.Frame) -> bool:
+        """Whether a producer begins to listen; of each other user only so many do."""
+        if not self._is_himself(producer, frame):
             return False
-        if uid != self._identities.owner:
+        uid = peer_uid(frame)
+        if self._identities is not None and uid is not None and uid != self._identities.owner:
             if sum(other == uid for other in self._of_others.values()) >= LISTENERS_OF_OTHERS:
                 return False
             self._of_others[producer] = uid

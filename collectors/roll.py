@@ -58,6 +58,8 @@ class Member:
     #: The level rules that it has confirmed: the ledger that numbered them, and the version.
     confirmed: tuple[str, int] = ("", 0)
     said_bye: bool = False
+    #: Whether its process was there, by the lock on its page, at the last look at one that is quiet.
+    lives: bool = False
     gaps: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -100,7 +102,8 @@ class Roll:
         return self._members.get(producer)
 
     def standing(self, listeners: Iterable[bytes]) -> dict[bytes, Member | None]:
-        """Workers that can be reached, a connection without a word among them (None): who listens or was heard lately.
+        """Workers that can be reached, a connection without a word among them (None), or that will be: who listens, was
+        heard lately, or has a process that is there. One that was stopped before we started is none of the first two.
 
         Not those who have said goodbye, and not those who are found dead.
         """
@@ -115,7 +118,8 @@ class Roll:
         member = self._members.get(producer)
         if member is None:
             return producer in listeners and producer not in self._ledger.workers
-        return not member.said_bye and (producer in listeners or time.monotonic() - member.heard < LIVE_S)
+        near = producer in listeners or member.lives or time.monotonic() - member.heard < LIVE_S
+        return near and not member.said_bye
 
     def enter(self, change: Change, batch: Batch) -> list[Loss]:
         """Enters the records of a batch as collected; takes those out that had been before. Returns new losses."""
@@ -155,7 +159,9 @@ class Roll:
         row.started_us = mark.started_us
         losses = self._expect(member, mark.sent)
         row.gate, row.level_version, row.recorder = mark.gate, mark.level_version, list(mark.recorder)
-        member.confirmed = mark.ledger, mark.level_version
+        ledger, version = member.confirmed
+        if ledger != mark.ledger or version < mark.level_version:  # a MARK comes behind what a subscription said
+            member.confirmed = mark.ledger, mark.level_version
         row.mark(time.time(), emitted=mark.emitted, sent=mark.sent, buffered=mark.buffered, dropped=mark.by_reason())
         # With a page there may be a last word after the BYE: it closes the row. Without, a restart has to know.
         ended = bye and not row.in_flight and page_is_alive(self._path(producer)) is None
@@ -166,6 +172,12 @@ class Roll:
         member.said_bye = bye
         change.worker(row)
         return losses
+
+    def confirm(self, producer: bytes, ledger: str, version: int) -> None:
+        """Takes in that a version of level rules is in force in a worker, if it is one of ours."""
+        member = self._members.get(producer)
+        if member is not None and version and (member.confirmed[0] != ledger or member.confirmed[1] < version):
+            member.confirmed = ledger, version
 
     def sweep(self, listeners: set[bytes], *, emptied: bool) -> list[Loss]:
         """Closes the rows of workers that have died, those too that were never heard here. Returns new losses.
@@ -180,6 +192,7 @@ class Roll:
             if quiet < QUIET_S:
                 continue
             alive = page_is_alive(self._path(producer))
+            member.lives = alive is True
             if alive is False:
                 dead[producer] = self._dead.get(producer, now)
             elif alive is None and emptied and producer not in listeners and (member.said_bye or quiet > LIVE_S):

@@ -11,7 +11,11 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
+import re
+import stat
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +25,9 @@ from logbus.errors import ConfigurationError
 
 #: Bytes of a configuration file that are read at most.
 MAX_FILE_BYTES: Final = 1024 * 1024
+#: Segments of a key, for which the parser needs time in proportion to their square: half a million take an hour.
+MAX_SEGMENTS: Final = 256
+_DEEP_KEY = re.compile(rf"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){{{MAX_SEGMENTS}}}""")
 #: The file that is read from the working directory when none is named.
 DEFAULT_FILE: Final = Path("logbus.toml")
 
@@ -85,7 +92,8 @@ def chosen_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
         return given
     if named := environ.get("LOGBUS_CONFIG"):
         return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+    # Not Path.exists(), which raises where we may not look: a running collector asks several times a second.
+    return DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None
 
 
 def from_file(path: Path) -> Source:
@@ -94,8 +102,7 @@ def from_file(path: Path) -> Source:
     Raises ConfigurationError, with the line for a syntax error, when there is no document to be had.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = _read(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigurationError([f"can't be read: {reason}"], source=str(path)) from error
@@ -244,7 +251,18 @@ def bus_addresses(environ: Mapping[str, str]) -> tuple[str | None, str | None]:
     return endpoint if isinstance(endpoint, str) else None, control if isinstance(control, str) else None
 
 
+def _read(path: Path) -> bytes:
+    # Not waiting: for a pipe in its place nobody may ever write, and the collector that reads it again would stand.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is a pipe, and a file is read again whenever it changes")
+        data: bytes | None = file.read(MAX_FILE_BYTES + 1)
+    return data or b""
+
+
 def _from_toml(text: str) -> dict[str, Any]:
+    if _DEEP_KEY.search(text):
+        raise ValueError(f"expected keys of fewer than {MAX_SEGMENTS} segments")
     document = tomllib.loads(text)
     # The parser takes hexadecimal numbers of any length, and Python refuses to print them in decimal.
     bits = max((number.bit_length() for number in _integers(document)), default=0)
@@ -274,8 +292,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # The parser would let the last of two equal keys win without a word, where TOML refuses them.
     table = dict(pairs)
     if len(table) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
+        counts = Counter(key for key, _ in pairs)
+        raise ValueError(f"key {next(key for key, count in counts.items() if count > 1)!r} stands twice in one object")
     return table
 
 

@@ -52,20 +52,42 @@ def private_directory(path: Path) -> Path:
     somebody else planted in a shared directory would give him our records).
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        info = path.lstat() if path.is_symlink() and path.parent.stat().st_mode & stat.S_ISVTX else path.stat()
+        for above in reversed(path.parents):
+            if not above.exists():  # with a mode of its own: a daemon's umask may be 0
+                above.mkdir(mode=0o755, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+        if not stat.S_ISDIR(_planted_or_real(path).st_mode):
+            raise ConfigurationError([f"directory {path}: it is not a directory"])
+        found = stranger(path, os.geteuid())
     except OSError as error:
         raise ConfigurationError([f"directory {path}: can't be made: {error.strerror}"]) from error
-    if not stat.S_ISDIR(info.st_mode):
-        raise ConfigurationError([f"directory {path}: it is not a directory"])
-    if info.st_uid != os.geteuid():
-        raise ConfigurationError([f"directory {path}: it belongs to uid {info.st_uid}, expected {os.geteuid()}"])
-    for above in path.parents:
-        # In a directory like /tmp anybody can make the one that we are about to use, and change it under us later.
-        shared = above.parent.stat().st_mode & stat.S_ISVTX
-        if shared and (owner := above.lstat().st_uid) not in (0, os.geteuid()):
-            raise ConfigurationError([f"directory {above}: it belongs to uid {owner}, expected {os.geteuid()}"])
+    if found is not None:
+        raise ConfigurationError([f"directory {found[0]}: it belongs to uid {found[1]}, expected {os.geteuid()}"])
     return path
+
+
+def stranger(path: Path, uid: int) -> tuple[Path, int] | None:
+    """The directory that is not a user's, with the uid of its owner; None if all is well. Raises OSError.
+
+    It is ``path`` itself, or one above it that stands in a directory like /tmp: there anybody can make the one that we
+    are about to use, and change it under us later.
+    """
+    owner = _planted_or_real(path).st_uid
+    if owner != uid:
+        return path, owner
+    for above in path.parents:
+        if _is_shared(above.parent) and (owner := above.lstat().st_uid) not in (0, uid):
+            return above, owner
+    return None
+
+
+def _planted_or_real(path: Path) -> os.stat_result:
+    """What stands there; a link in a shared directory is not followed, for anybody may have planted it."""
+    return path.lstat() if path.is_symlink() and _is_shared(path.parent) else path.stat()
+
+
+def _is_shared(directory: Path) -> bool:
+    return bool(directory.stat().st_mode & stat.S_ISVTX)
 
 
 def runtime_directory() -> Path:

@@ -22,6 +22,11 @@ WELCOME_TOPIC: Final = b"W"
 #: Topic of one producer (its 16 bytes follow): subscribed by each, so that the collector knows who listens.
 PRODUCER_TOPIC: Final = b"P"
 _ADDRESS_BYTES: Final = len(PRODUCER_TOPIC) + 16
+#: Topic of a confirmation. Nothing is ever published there: a subscription travels to the collector ahead of every
+#: record, where a MARK waits behind those that were sent before it. The producer's 16 bytes, the first 16 characters
+#: of the ledger and the version follow.
+CONFIRMATION_TOPIC: Final = b"C"
+_CONFIRMATION: Final = struct.Struct("!1s16s16sQ")
 _ACKNOWLEDGEMENT: Final = struct.Struct("!Q?")
 #: Bytes of a control message that are read at most.
 MAX_CONTROL_BYTES: Final = 1024 * 1024
@@ -75,6 +80,19 @@ class State:
         if wrong or state.state not in ("serving", "draining"):
             raise WireError("control", f"state snapshot has a wrong value for {', '.join(wrong) or 'state'}")
         return state
+
+
+def confirmation_topic(producer: bytes, ledger: str, version: int) -> bytes:
+    """The topic to which a worker subscribes to say which level rules are in force in it."""
+    return _CONFIRMATION.pack(CONFIRMATION_TOPIC, producer, ledger.encode("utf-8", "replace"), version)
+
+
+def read_confirmation(subscription: bytes, *, ledger: str) -> tuple[bytes, int] | None:
+    """Producer and version in a subscription to a :func:`confirmation_topic` of this ledger; None in any other."""
+    if len(subscription) != 1 + _CONFIRMATION.size or not subscription.startswith(b"\1" + CONFIRMATION_TOPIC):
+        return None
+    _, producer, prefix, version = _CONFIRMATION.unpack_from(subscription, 1)
+    return (producer, version) if prefix == ledger.encode("utf-8", "replace")[:16].ljust(16, b"\0") else None
 
 
 def pack_personal(producer: bytes, message: bytes) -> bytes:

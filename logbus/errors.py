@@ -78,7 +78,7 @@ class ControlError(LogbusError):
 class NoCollectorError(LogbusError):
     """Raised when no collector answers on the control endpoint within the timeout (seconds).
 
-    ``reason`` says why it was known sooner.
+    ``reason`` says why it was known sooner: then nothing was ever sent; else ``asked`` is true, and it may act yet.
     """
 
     def __init__(self, control: str, timeout: float, *, reason: str | None = None) -> None:
@@ -86,6 +86,7 @@ class NoCollectorError(LogbusError):
         super().__init__(f"no collector answered at {control}{how}")
         self.control = control
         self.timeout = timeout
+        self.asked = reason is None
 
 
 class SinkError(LogbusError):

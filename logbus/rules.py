@@ -32,8 +32,11 @@ MAX_RULES: Final = 256
 MAX_CONDITIONS: Final = 8
 #: Characters of a selector, a pattern, or a key or value of a condition.
 MAX_CHARS: Final = 200
-#: Loggers whose decision is remembered.
-_DECISIONS_KEPT: Final = 8192
+#: Epoch seconds of a time of a rule, at most: beyond it arithmetic with the clock overflows.
+MAX_TIME: Final = 1 << 53
+#: Loggers whose decision is remembered (150 bytes each). Fronts ask for every one of them each second: with more
+#: loggers than this all are forgotten and worked out each time (3 µs each).
+_DECISIONS_KEPT: Final = 32_768
 
 #: Conditions on the context of a call, all of which must hold: pairs of a field and its value as text.
 Where = tuple[tuple[str, str], ...]
@@ -90,6 +93,8 @@ class Levels:
         ledger, version, rules = document.get("ledger"), document.get("version"), document["rules"]
         if type(ledger) is not str or type(version) is not int or not 0 <= version < 1 << 63:
             raise WireError("control", "level rules: expected a ledger and a version")
+        if len(ledger) > MAX_CHARS or not ledger.isascii():  # each MARK says it again
+            raise WireError("control", f"level rules: expected a ledger of at most {MAX_CHARS} ASCII characters")
         if len(rules) > MAX_RULES:
             raise WireError("control", f"level rules: at most {MAX_RULES}, found {len(rules)}")
         return cls(ledger, version, tuple(map(_rule, rules)))
@@ -243,6 +248,9 @@ def _rule(document: object) -> Rule:
     texts = [values["selector"], values.get("worker", ""), values.get("by", ""), *where, *where.values()]
     if any(type(text) is not str or len(text) > MAX_CHARS for text in texts) or len(where) > MAX_CONDITIONS:
         raise WireError("control", f"level rule: expected texts of at most {MAX_CHARS} characters")
+    times = [values.get("at", 0), values.get("expires")]
+    if not all(at is None or 0 <= at < MAX_TIME for at in times):
+        raise WireError("control", f"level rule: expected times in epoch seconds, below {MAX_TIME}")
     if not 0 <= values["level"] <= 100 or values.get("rank", "set") not in _RANKS:
         raise WireError("control", "level rule: expected a level from 0 to 100 and a known rank")
     return Rule(**{**values, "where": tuple(sorted(where.items()))})

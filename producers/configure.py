@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
@@ -19,6 +20,9 @@ from logbus.producers.structlog_front import STRUCTLOG
 
 #: Seconds that configure() waits for a collector's welcome, at most, and only where one seems to be.
 WELCOME_TIMEOUT: Final = 0.1
+
+#: For its lock, see :mod:`logbus.producers.stdlib`.
+_LOGGING: Final[Any] = logging
 
 
 def configure(
@@ -102,21 +106,29 @@ def configure(
     if sigterm:
         EXITS.drain_on_sigterm()
     producer.reopen()
-    if os.path.exists(settings.endpoint.lock):  # no error where the directory may not be passed
+    if refusal := settings.refusal():
+        # Last: where warnings are errors the worker is configured all the same.
+        warnings.warn(f"logbus: records wait in this process: {refusal}; set LOGBUS_RUNTIME_DIR", RuntimeWarning, 2)
+    elif os.path.exists(settings.endpoint.lock):  # no error where the directory may not be passed
         producer.wait_welcome(WELCOME_TIMEOUT)
     return producer
 
 
 def _attach(root: logging.Logger, producer: Producer) -> None:
-    """Gives the root logger one handler of configure(): that of an earlier call with other settings goes."""
-    for handler in list(root.handlers):
-        if isinstance(handler, LogbusHandler):
-            if handler.producer is producer:
-                return
-            if handler.configured:
-                root.removeHandler(handler)
-                handler.producer.shutdown()
-    root.addHandler(LogbusHandler.of(producer))
+    """Gives the root logger one handler of configure(): that of an earlier call with other settings goes.
+
+    The list of handlers is exchanged in one step: what other threads log meanwhile goes to the one or to the other.
+    """
+    with _LOGGING._lock:
+        ours = [handler for handler in root.handlers if isinstance(handler, LogbusHandler)]
+        earlier = [handler for handler in ours if handler.configured and handler.producer is not producer]
+        handlers = [handler for handler in root.handlers if handler not in earlier]
+        if all(handler.producer is not producer for handler in ours):
+            handlers.append(LogbusHandler.of(producer))
+        if handlers != root.handlers:
+            root.handlers = handlers
+    for handler in earlier:  # takes its time, and other threads' locks
+        handler.producer.shutdown()
 
 
 def stats() -> Stats:

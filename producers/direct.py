@@ -64,6 +64,11 @@ class Direct(Logger):
         # What the application has put upon loguru's logger is what it wants to be called.
         state.update({key: value for key, value in vars(self._real).items() if key in METHODS or key == "log"})
 
+    @property
+    def follows(self) -> bool:
+        """Whether its methods are ours now."""
+        return bool(self.__dict__["_followed"])
+
     def retire(self) -> None:
         """Makes it a logger like loguru's own, whoever still has it."""
         self.__dict__["_followed"] = None

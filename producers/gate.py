@@ -78,7 +78,8 @@ class Gate:
         self._fronts: list[Front] = []
         #: Fronts that have not taken the table yet.
         self._waiting: list[Front] = []
-        self._confirmed = (0, "")
+        #: Version and ledger of the rules that every front has taken.
+        self.in_force = (0, "")
         #: When the sender has to come back, in monotonic seconds, and how it is told of a change.
         self.due = 0.0
         self.wake: Callable[[], None] = _nobody
@@ -130,7 +131,7 @@ class Gate:
         if now < self.due:
             return False
         with self._turning:
-            before = self._confirmed
+            before = self.in_force
             if self._levels is not None and self._expired():
                 self._turn()
             elif self._waiting:
@@ -144,7 +145,7 @@ class Gate:
                 if self.recorder is not None:
                     self.recorder.trim()
             self._schedule()
-            return self._confirmed != before
+            return self.in_force != before
 
     def look_soon(self) -> None:
         """Has the fronts look now: something was taken from us. Takes no lock; safe wherever the application is."""
@@ -153,16 +154,14 @@ class Gate:
 
     def confirmed(self) -> Confirmed:
         """What a MARK says of the rules: version, ledger, gates, and the counts of the flight recorder."""
-        version, ledger = self._confirmed
+        version, ledger = self.in_force
         counts = self.recorder.counts() if self.recorder is not None else (0, 0, 0)
         return version, ledger, ",".join(f"{front.name}={front.kind()}" for front in list(self._fronts)), counts
 
     def names(self) -> list[str] | None:
         """The loggers that exist here, for a NAMES frame; None when the collector has heard of all of them."""
         with self._turning:
-            found = frozenset(
-                name for front in self._fronts for name in front.names() if 0 < len(name) <= MAX_NAME_CHARS
-            )
+            found = frozenset(name for front in self._fronts for name in front.names() if _can_travel(name))
         if found <= self._told:
             return None
         self._told = found
@@ -194,7 +193,7 @@ class Gate:
     def _wait_for(self, fronts: list[Front]) -> None:
         self._waiting = fronts
         if not fronts and self._levels is not None:
-            self._confirmed = self._levels.version, self._levels.ledger
+            self.in_force = self._levels.version, self._levels.ledger
         self._schedule()
 
     def _schedule(self) -> None:
@@ -209,6 +208,13 @@ class Gate:
     def _expired(self) -> bool:
         expiry = self.table.next_expiry
         return expiry is not None and time.time() >= expiry
+
+
+def _can_travel(name: object) -> bool:
+    """Whether a NAMES frame takes this name of a logger, which may be anything: no frame takes a lone surrogate."""
+    if type(name) is not str or not 0 < len(name) <= MAX_NAME_CHARS:
+        return False
+    return name.isascii() or not any("\ud800" <= char <= "\udfff" for char in name)
 
 
 def _applied(front: Front, table: Table) -> bool:

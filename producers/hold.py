@@ -8,7 +8,7 @@ logging's own lock, so that no other thread is in here; a signal handler of this
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 from logbus.producers.answers import NOTHING, Answers
 from logbus.producers.here import Conditions
@@ -16,17 +16,22 @@ from logbus.producers.recorder import Recorder
 from logbus.producers.take import Taker
 from logbus.producers.tap import Tap
 
+#: Levels inside each other that an application may have set for a while, per logger.
+_EARLIER_KEPT: Final = 16
+
 
 class Hold:
     """What this front has done to one logger, and what the application had there."""
 
-    __slots__ = ("_tap", "answers", "level", "logger", "own")
+    __slots__ = ("_tap", "answers", "earlier", "level", "logger", "own")
 
     def __init__(self, logger: logging.Logger) -> None:
         self.logger = logger
         #: The level that it has from us, and the application's; both are None while it has its own.
         self.level: int | None = None
         self.own: int | None = None
+        #: What it had of its own before each level that was put aside, and of us at that time; the last one first.
+        self.earlier: tuple[tuple[int, int | None], ...] = ()
         #: Where it looks levels up, if it needs more than a level.
         self.answers: Answers | None = None
         self._tap: Tap | None = None
@@ -35,6 +40,20 @@ class Hold:
         """A level that somebody wrote over ours is the application's from now on."""
         if self.level is not None and self.logger.level != self.level:
             self.own = self.logger.level
+
+    def put_aside(self, level: int) -> None:
+        """What the application sets while the logger has our level, to come back with the end of the rule.
+
+        Whoever sets a level for a while (``before = logger.level``, set, set ``before`` again) has read ours. So ours,
+        set after another one, means what the logger had of its own before that.
+        """
+        own = self.own
+        if own is None:
+            return
+        if self.earlier and level == self.earlier[0][1]:
+            self.own, self.earlier = self.earlier[0][0], self.earlier[1:]
+        else:
+            self.own, self.earlier = level, ((own, self.level), *self.earlier[: _EARLIER_KEPT - 1])
 
     def set(self, level: int | None) -> bool:
         """Gives the logger this level, or with None its own. True when that changes something.
@@ -48,6 +67,7 @@ class Hold:
                 return False
             logger.level = self.own
             self.own = self.level = None
+            self.earlier = ()
             return True
         if self.own is None:
             self.own = logger.level

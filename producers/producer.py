@@ -96,19 +96,18 @@ class Life:
         self.counters = Counters(pages, self.producer, meta)
         self.buffer = Buffer(settings.capacity, settings.capacity_bytes, settings.on_full, self.counters)
         self.sender: Sender | None = None
-        gate.begin(worker=meta.worker, pid=pid, host=meta.host, snapshot=settings.control.levels)
+        snapshot = settings.control.levels if settings.refusal() is None else None
+        gate.begin(worker=meta.worker, pid=pid, host=meta.host, snapshot=snapshot)
         if mute:
             self.buffer.closed = True
             return
         try:
             self.sender = Sender(
-                settings.endpoint,
-                settings.control,
+                settings,
                 self.buffer,
                 self.counters,
                 meta,
                 gate,
-                component=settings.component,
             )
         except (OSError, RuntimeError):  # out of descriptors or threads, or the interpreter is going down
             self.buffer.closed = True

@@ -2,7 +2,8 @@
 
 Theory of operation. The thread sleeps in a poll over the control socket, a wake-up pipe and, when a frame could not
 be sent, the record socket. A log call that finds the thread idle writes one byte to the pipe; the thread then
-gathers for :data:`GATHER_S` and sends everything in frames. It sends only to a collector that has welcomed it and
+gathers for :data:`GATHER_S`, or longer where few come, and sends everything in frames; while records come it looks
+again after each gathering, and nobody has to wake it. It sends only to a collector that has welcomed it and
 serves; while one drains (a graceful restart) records wait in the buffer. EAGAIN is back-pressure, never a drop.
 
 Accounting. A record gets its sequence number when the socket accepts its frame, so the numbers are contiguous.
@@ -25,7 +26,7 @@ from typing import Final
 
 import zmq
 
-from logbus.bus import Endpoint, is_bound, push_socket
+from logbus.bus import is_bound, push_socket
 from logbus.counters import Counters, Meta
 from logbus.producers.accounts import Accounts
 from logbus.producers.buffer import Buffer
@@ -33,12 +34,20 @@ from logbus.producers.flushes import Flushes
 from logbus.producers.gate import Gate
 from logbus.producers.pack import FRAME_BYTES, FRAME_RECORDS, Packed, Packer
 from logbus.producers.pipe import WakePipe
+from logbus.producers.settings import ProducerSettings
 from logbus.producers.subscriber import Subscriber
 from logbus.rules import Levels
 from logbus.wire import ACK_WANTED, BYE, DATA, MARK, NAMES, UNENCODABLE, pack_frame, pack_payload
 
-#: Seconds that the first record of a burst waits for company; one of level ERROR or above does not wait.
+#: Seconds that a record waits for company; one of level ERROR or above does not wait. Where few come it is longer: a
+#: frame for each of 25 records a second would cost 6 ms of CPU a second, in every worker. How long, it decides too how
+#: many records a worker that is killed takes with it.
 GATHER_S: Final = 0.02
+GATHER_QUIET_S: Final = 0.06
+#: Records of one gathering from which on they are many.
+MANY_RECORDS: Final = 50
+#: Records that a buffer has room for at least, where they are gathered for longer: a small one would overflow.
+ROOMY_RECORDS: Final = 16_384
 #: Seconds between MARKs.
 MARK_INTERVAL_S: Final = 1.0
 #: Seconds between attempts to open sockets while the system refuses them.
@@ -56,24 +65,20 @@ class Sender:
 
     def __init__(
         self,
-        endpoint: Endpoint,
-        control: Endpoint,
+        settings: ProducerSettings,
         buffer: Buffer,
         counters: Counters,
         meta: Meta,
         gate: Gate,
-        *,
-        component: str,
     ) -> None:
         self._urgent = False
         self._gate = gate
         self._source = meta.source()
-        self._endpoint = endpoint
-        self._control = control
+        self._settings = settings
         self._buffer = buffer
         self._counters = counters
         self._accounts = Accounts(buffer, counters, meta)
-        self._packer = Packer(meta, component)
+        self._packer = Packer(meta, settings.component)
         self._outgoing: list[Packed] = []
         self._passed = -1
         self._mark_due = False
@@ -90,6 +95,7 @@ class Sender:
         # Between the thread and those that begin or end it; no log call ever touches it.
         self._turning = threading.RLock()
         self._running = False
+        self._failed = False
         self._pause_wanted = False
         self._stuck_at = -1
         self._deadline: float | None = None
@@ -113,7 +119,9 @@ class Sender:
 
     def patience(self, timeout: float) -> float:
         """The part of ``timeout`` that is worth waiting: all of it, unless no collector seems to exist."""
-        worth = self._welcomed.is_set() or is_bound(self._control.publisher)
+        worth = self._settings.refusal() is None and (
+            self._welcomed.is_set() or is_bound(self._settings.control.publisher)
+        )
         return timeout if worth else min(timeout, WELCOME_S)
 
     def flush(self, timeout: float) -> bool:
@@ -191,8 +199,17 @@ class Sender:
             while True:
                 try:
                     over = self._session()
-                except (OSError, zmq.ZMQError):  # out of descriptors, most likely: records wait in the buffer
+                except (OSError, zmq.ZMQError):  # out of descriptors, or not to be trusted: records wait in the buffer
                     over = self._deadline is not None
+                    self._wait_to_retry()
+                except Exception as error:  # a mistake of ours: better said, once, and gone on, than a silent worker
+                    over = self._deadline is not None
+                    if not self._failed:
+                        self._failed = True
+                        thread = threading.current_thread()
+                        threading.excepthook(
+                            threading.ExceptHookArgs((type(error), error, error.__traceback__, thread))
+                        )
                     self._wait_to_retry()
                 with self._turning:
                     if over or (self._pause_wanted and self._deadline is None):
@@ -209,18 +226,21 @@ class Sender:
             waking.register(self._pipe.reading, select.POLLIN)
             waking.poll(RETRY_S * 1000)
             self._pipe.empty()
+            self._gate.tick()  # rules end, and modules are loaded, all the same
 
     def _close_pipe(self) -> None:
         self._buffer.asleep = False
         self._pipe.close()
 
     def _session(self) -> bool:
-        """Connects and serves until a fork (False) or the end (True)."""
+        """Connects and serves until a fork (False) or the end (True). Raises OSError where it must not or can't."""
+        if refusal := self._settings.refusal():
+            raise PermissionError(refusal)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             push = push_socket(context)
-            push.connect(self._endpoint.url)
-            subscriber = Subscriber(context, self._control, self._counters.producer, self._hear_levels)
+            push.connect(self._settings.endpoint.url)
+            subscriber = Subscriber(context, self._settings.control, self._counters.producer, self._hear_levels)
             poller = zmq.Poller()
             poller.register(subscriber.socket, zmq.POLLIN)
             poller.register(self._pipe.reading, zmq.POLLIN)
@@ -235,11 +255,15 @@ class Sender:
             context.destroy(0)
 
     def _serve(self, push: zmq.Socket[bytes], subscriber: Subscriber, poller: zmq.Poller) -> None:
+        roomy = self._settings.capacity >= ROOMY_RECORDS
+        gather = quiet = GATHER_QUIET_S if roomy else GATHER_S
         gather_until = 0.0
+        expecting = False
         while True:
             self._hear(subscriber)
             if self._gate.tick():
                 self._mark_due = True
+            subscriber.confirm(*self._gate.in_force)
             now = time.monotonic()
             if now >= self._next_mark:
                 self._next_mark = now + MARK_INTERVAL_S
@@ -248,8 +272,12 @@ class Sender:
             free = True
             if ending or self._pause_wanted or self._urgent or self._mark_due or now >= gather_until:
                 self._urgent = False
+                sent = self._counters.sent
                 free = self._send(push, subscriber)
-                gather_until = time.monotonic() + GATHER_S
+                sent = self._counters.sent - sent
+                gather = GATHER_S if sent >= MANY_RECORDS else quiet
+                gather_until = time.monotonic() + gather
+                expecting = sent > 0
             serving = self._serving(subscriber)
             if self._pause_wanted and not ending and self._safe_to_close(subscriber):
                 return
@@ -261,12 +289,13 @@ class Sender:
             if ending:
                 wait_until = min(wait_until, self._give_up)
             if serving and free:
-                self._buffer.asleep = True  # before the look: a record that comes after it wakes us
-                if self._buffer.records:
+                # Where some came others follow, most likely: a look after the next gathering spares them the waking.
+                self._buffer.asleep = not expecting  # before the look: a record that comes after it wakes us
+                if expecting or self._buffer.records:
                     self._buffer.asleep = False
                     wait_until = min(wait_until, gather_until)
             if self._wait(poller, push, wait_until, blocked=not free):
-                gather_until = time.monotonic() + GATHER_S
+                gather_until = time.monotonic() + gather
 
     def _wait(self, poller: zmq.Poller, push: zmq.Socket[bytes], until: float, *, blocked: bool) -> bool:
         """Sleeps until something happens or the time is there. True when a log call has woken the thread."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from logbus.bus import Endpoint, control_endpoint, records_endpoint
+from logbus.bus import Endpoint, control_endpoint, records_endpoint, stranger
 from logbus.errors import ConfigurationError
 from logbus.levels import parse_level
 from logbus.producers.buffer import OnFull
@@ -53,7 +53,8 @@ class ProducerSettings:
 
     ``component`` names the component of records whose logger names none (the root logger, ``__main__``).
     ``level`` is None where nobody has said one, ``flight_recorder`` where there is none. Empty ``worker`` and
-    ``app_name`` mean: found out per process.
+    ``app_name`` mean: found out per process. ``owner`` is the user (uid) to whom the directory of the endpoint has to
+    belong, where it is the default one; None where somebody has named it, who knows whose it is.
     """
 
     endpoint: Endpoint
@@ -67,6 +68,20 @@ class ProducerSettings:
     on_full: OnFull = "shed_lowest"
     shutdown_timeout: float = SHUTDOWN_TIMEOUT
     flight_recorder: Flight | None = None
+    owner: int | None = None
+
+    def refusal(self) -> str | None:
+        """Why nothing may go to the endpoint now; None if it may.
+
+        In /tmp another user may have made our default directory first, and listen there. A process that has given up
+        its privileges since goes on to where it was configured.
+        """
+        directory = self.endpoint.lock.parent
+        try:
+            found = stranger(directory, self.owner) if self.owner is not None else None
+        except OSError as error:
+            return f"{directory}: {error.strerror}"
+        return None if found is None else f"{found[0]} belongs to uid {found[1]}, expected {self.owner}"
 
     def worker_name(self, pid: int) -> str:
         """The name of this process as a worker: the one given, or the application's with the pid."""
@@ -95,7 +110,7 @@ def resolve(
     Raises ConfigurationError, naming every wrong value and where it came from.
     """
     environ = os.environ if environ is None else environ
-    known = {f.name for f in fields(ProducerSettings)}
+    known = {f.name for f in fields(ProducerSettings)} - {"owner"}
     values = _file_values(environ, directory or Path.cwd())
     for key, variable in _ENVIRONMENT.items():
         if environ.get(variable):
@@ -119,6 +134,8 @@ def resolve(
     if "level" not in checked:
         with contextlib.suppress(ConfigurationError):  # not written for us: a mistake there must stop no application
             checked["level"] = parse_level(environ[_DEPLOYED_LEVEL]) if environ.get(_DEPLOYED_LEVEL) else None
+    if "endpoint" not in checked and not environ.get("LOGBUS_RUNTIME_DIR"):
+        checked["owner"] = os.geteuid()
     endpoint = checked.pop("endpoint", None) or records_endpoint()
     control = checked.pop("control", None) or control_endpoint(records=endpoint)
     return ProducerSettings(endpoint=endpoint, control=control, **checked)

@@ -7,7 +7,8 @@ then one that the standard library suppresses, at its price. Other handlers of t
 through: a logger has one level for all of them.
 
 The application goes on as if nothing were there. While a rule is in force, ``Logger.setLevel`` puts the level of a
-covered logger aside instead of setting it (``dictConfig`` after ``configure()``, a server's start); new loggers get
+covered logger aside instead of setting it (``dictConfig`` after ``configure()``, a server's start), and one that sets
+back what it has read there means the level that it had set before (:meth:`Hold.put_aside`); new loggers get
 theirs before anybody else has them, in a step of ``Manager.getLogger`` that runs under logging's lock; and what is
 changed without either (``logger.level = …``) is seen by :meth:`StdlibFront.look` within a second. Both hooks are
 there only while something is in force.
@@ -106,7 +107,8 @@ class StdlibFront:
     def names(self) -> Iterable[str]:
         """Every logger, and every module of an application whose modules are components: they may be silent so far."""
         yield from (logger.name for logger in self._loggers())
-        yield from (name for name in list(sys.modules) if name.partition(".")[0] in APPLICATION_PACKAGES)
+        modules = [name for name in list(sys.modules) if type(name) is str]
+        yield from (name for name in modules if name.partition(".")[0] in APPLICATION_PACKAGES)
 
     def own_level(self, logger: logging.Logger) -> int:
         """The level that the application has given a logger, whatever is in force there."""
@@ -172,9 +174,9 @@ class StdlibFront:
     def _pass_on(self, logger: logging.Logger) -> None:
         """Where nobody inherits from the root, a logger and those below it are given the level that it would have."""
         if self._apart:
-            below = logger.name + "."
+            below = f"{logger.name}."
             for other in self._loggers():
-                concerned = logger is self._root or other is logger or other.name.startswith(below)
+                concerned = logger is self._root or other is logger or str(other.name).startswith(below)
                 if concerned and self._try_fit(other):
                     other._cache.clear()  # type: ignore[attr-defined]
 
@@ -214,7 +216,7 @@ class StdlibFront:
                     if hold is None or hold.own is None:
                         original(logger, level)
                     else:
-                        hold.own = _LOGGING._checkLevel(level)
+                        hold.put_aside(_LOGGING._checkLevel(level))
                         self._pass_on(logger)
 
             self._our_set_level = set_level

@@ -16,7 +16,14 @@ from typing import Final
 import zmq
 
 from logbus.bus import Endpoint, subscriber_socket
-from logbus.control import PRODUCER_TOPIC, WELCOME_TOPIC, State, unpack_acknowledgement, without_address
+from logbus.control import (
+    PRODUCER_TOPIC,
+    WELCOME_TOPIC,
+    State,
+    confirmation_topic,
+    unpack_acknowledgement,
+    without_address,
+)
 from logbus.errors import WireError
 from logbus.rules import Levels
 
@@ -43,6 +50,8 @@ class Subscriber:
         #: Records below this sequence number are in the collector's ledger, as far as it was asked and said so.
         self.acknowledged = 0
         self.bye_acknowledged = False
+        self._producer = producer
+        self._confirming = b""
         self.socket = subscriber_socket(context, producer)
         self.socket.connect(control.publisher.url)
 
@@ -67,6 +76,15 @@ class Subscriber:
                 self.state = state
                 changed = True
                 self._hear_levels(state.levels, message.startswith(WELCOME_TOPIC))
+
+    def confirm(self, version: int, ledger: str) -> None:
+        """Says which level rules are in force here; ZeroMQ says it again to whoever the connection comes back to."""
+        topic = confirmation_topic(self._producer, ledger, version)
+        if topic != self._confirming and ledger:
+            self.socket.subscribe(topic)
+            if self._confirming:
+                self.socket.unsubscribe(self._confirming)
+            self._confirming = topic
 
     def _counts(self, state: State, *, welcome: bool) -> bool:
         current = self.state

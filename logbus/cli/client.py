@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import struct
 import time
 from typing import Any, Final
 
@@ -122,3 +123,8 @@ def _probe(control: Endpoint, timeout: float) -> None:
             return
         except OSError as error:
             raise NoCollectorError(control.url, timeout, reason="nobody listens there") from error
+        if family == socket.AF_UNIX:
+            # Who made the socket that listens, as the kernel knows: in a directory like /tmp it may be anybody.
+            _, uid, _ = struct.unpack("3i", plain.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if uid != os.geteuid():
+                raise ControlError(f"{control.url}: the collector belongs to another user (uid {uid})")

@@ -24,6 +24,8 @@ PARTIAL: Final = 4
 #: Seconds of the timeout that are left to the answer of a collector that has waited for its workers.
 ANSWER_S: Final = 0.5
 
+#: What is said of an order that was sent and not answered.
+_UNKNOWN: Final = "it may be in force all the same: logbus levels shows it"
 RULE_COLUMNS: Final = ("component", "level", "workers", "where", "rank", "by", "since", "ends in")
 WORKER_COLUMNS: Final = ("worker", "pid", "host", "state", "version", "gate")
 
@@ -157,11 +159,20 @@ def _ordered(
 ) -> int:
     """Gives an order and says how it went; returns the exit code."""
     from logbus.cli import client
+    from logbus.errors import ControlError, NoCollectorError
 
     place = addresses(control=control, name=name).control
     # So that a worker that does not confirm costs no more than the timeout, and the answer still names it.
     patience = max(timeout / 2, timeout - ANSWER_S)
-    answer = client.request({**command, "name": name, "wait_seconds": patience}, control=place, timeout=timeout)
+    try:
+        answer = client.request({**command, "name": name, "wait_seconds": patience}, control=place, timeout=timeout)
+    except KeyboardInterrupt:
+        complain(_UNKNOWN)
+        raise
+    except NoCollectorError as error:
+        if error.asked:
+            raise ControlError(f"{error}\n{_UNKNOWN}") from error
+        raise
     confirmed, workers = answer.get("confirmed", 0), answer.get("workers", 0)
     if as_json:
         print_json(_document(answer))

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gates import GATES
 from benchmarks.producers import FIGURES, VARIANTS
 from tests.collector_command import ROOT, child_environment
 
@@ -41,4 +42,29 @@ def test_the_quick_benchmark_gives_every_figure(unmeasured: None, tmp_path: Path
     assert len(document["bounds"]) == 5
     for bound in document["bounds"]:
         assert bound["value"] is not None, bound
+        assert f"{'held' if bound['held'] else 'MISSED':6} {bound['what']}" in done.stdout
+
+
+def test_the_benchmark_of_levels_gives_every_figure(unmeasured: None, tmp_path: Path) -> None:
+    """Each gate has its figures, each size of a crowd has confirmed, each bound has a verdict."""
+    output = tmp_path / "levels.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.levels", "--tiny", "--output", str(output)],
+        cwd=ROOT,
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    document: dict[str, Any] = json.loads(output.read_text())
+    assert set(document["figures"]) == {*GATES, "confirmed"}
+    for name, figures in document["figures"].items():
+        least = 0 if name == "idle" else 1e-6  # so short a while may pass without a look
+        assert figures
+        assert all(figure["median"] >= least for figure in figures.values()), (name, figures)
+    assert set(document["figures"]["confirmed"]) == {"1", "3"}
+    assert len(document["bounds"]) == 3
+    for bound in document["bounds"]:
         assert f"{'held' if bound['held'] else 'MISSED':6} {bound['what']}" in done.stdout

@@ -97,8 +97,26 @@ class AnyUse(RuleBasedStateMachine):
 
     @rule(name=NAMES | st.just("root"), level=LEVELS)
     def set_level(self, name: str, level: int) -> None:
-        """The application chooses a level."""
-        self._both(lambda logger: logger.setLevel(level), name)
+        """The application chooses a level. Not that which is in force there: it may have been read, to be set back."""
+        self.create(name)
+        if self._named(self.root, name).level != level:
+            self._both(lambda logger: logger.setLevel(level), name)
+
+    @rule(name=NAMES | st.just("root"), levels=st.lists(LEVELS, min_size=1, max_size=3))
+    def set_for_a_while(self, name: str, levels: list[int]) -> None:
+        """The application sets levels inside each other, each until the next one outside is set back."""
+
+        def set_and_set_back(logger: logging.Logger) -> None:
+            read = []
+            for level in levels:
+                read.append(logger.level)
+                logger.setLevel(level)
+            for level in reversed(read):
+                logger.setLevel(level)
+
+        self.create(name)
+        if self._named(self.root, name).level not in levels:
+            self._both(set_and_set_back, name)
 
     @rule(name=NAMES | st.just("root"), level=LEVELS)
     def write_level(self, name: str, level: int) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import stat
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import pytest
 from logbus.collectors import audit as audit_module
 from logbus.collectors.audit import FILE_NAME, OLDER_NAME, REFUSALS_A_MINUTE, Audit, Author, user_name, what_of
 from logbus.collectors.commands import Asker
+from logbus.collectors.decode import Record, Site, Source, build
+from logbus.collectors.redact import Redactor
+from logbus.collectors.roll import OWN
 from tests.stranger import NOBODY
 
 ME = Author(1000, "alice", 42, "h", True)
@@ -201,3 +205,27 @@ def test_what_every_command_carries_says_nothing() -> None:
         "selector": "a",
         "level": 0,
     }
+
+
+@pytest.mark.parametrize(
+    "value", ["hunter2 and more", "'' hunter2", "a&hunter2", "a\nhunter2", "<hunter2>", "True, hunter2", 'a"hunter2']
+)
+def test_a_secret_in_a_condition_stays_in_the_file(desk: Desk, value: str) -> None:
+    """The file, which is its owner's alone, has the whole of it; of the record redaction leaves nothing of it."""
+    desk.audit.changed("set_level", ME, {"where": {"password": value}}, version=7)
+    assert "hunter2" in desk.entries[0]["what"]["where"]
+    [(_, message, fields)] = desk.voice.records
+    record = Record(0, 0, 0, message, dict(fields))
+    site = Site("logbus.collector", 20, "INFO", "collector", "account", 0, "logbus")
+    batch = build(Source("h", 1, "logbus", "logbus"), [site], ["MainThread"], [record], producer=OWN, first_seq=0)
+    Redactor().redact(batch)
+    assert "hunter2" not in f"{batch.records}"
+
+
+def test_what_is_nested_too_deeply_is_audited_all_the_same(desk: Desk) -> None:
+    """A command that was read nearer to the bottom of the stack can't be written as JSON here: it is named so."""
+    nested: list[Any] = []
+    for _ in range(sys.getrecursionlimit()):
+        nested = [nested]
+    desk.audit.changed("set_level", ME, {"selector": "rotator", "more": nested}, version=7)
+    assert desk.entries[0]["what"] == {"selector": "rotator", "more": "(nested too deeply)"}

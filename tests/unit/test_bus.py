@@ -197,13 +197,14 @@ def test_the_directories_follow_the_environment(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_private_directory_is_made_for_its_owner_alone(tmp_path: Path) -> None:
-    """It is 0700 whatever the umask, and may be there already."""
+    """It is 0700 whatever the umask, what is made above it is writable by nobody else, and it may be there already."""
     before = os.umask(0)
     try:
         path = bus.private_directory(tmp_path / "a" / "b")
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o700
+    assert path.parent.stat().st_mode & 0o777 == 0o755
     assert bus.private_directory(path) == path
 
 

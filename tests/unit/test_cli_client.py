@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from logbus.bus import Endpoint
 from logbus.cli import client
 from logbus.errors import ControlError, NoCollectorError
 from tests.fake_collector import FakeCollector
+from tests.stranger import needs_root
 
 #: A status document as short as the client accepts.
 STATUS: dict[str, Any] = {"ok": True, "status": {"collector": {"name": "default", "pid": 1}, "balanced": True}}
@@ -208,3 +210,31 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+LISTENER = """
+import os, socket, sys
+os.setgid(65534), os.setuid(65534)
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o777)
+server.listen()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_another_users_socket_is_not_asked(directories: Path) -> None:
+    """In a directory like /tmp anybody may listen where a collector of ours would: he is not told what we want."""
+    needs_root()
+    directories.chmod(0o777)
+    path = directories / "control"
+    listener = [sys.executable, "-c", LISTENER, str(path)]
+    with subprocess.Popen(listener, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        with pytest.raises(ControlError, match=r"belongs to another user \(uid 65534\)"):
+            client.request({"command": "status"}, control=Endpoint.parse(f"ipc://{path}"), timeout=5.0)
+        process.stdin.close()
+    path.unlink()

@@ -219,3 +219,27 @@ def test_names_from_elsewhere_can_not_write_on_the_terminal(fake: FakeCollector,
     answer["unconfirmed"] = [{**STUCK, "worker": "\x1b[2J"}]
     assert "\x1b" not in run("levels").output
     assert "\x1b" not in run("set-level", "DEBUG").output
+
+
+def test_an_order_without_an_answer_may_be_in_force(fake: FakeCollector) -> None:
+    """A collector that was killed, or is stopped, may have taken it: that is said. One that is not there has not."""
+    fake.answer = lambda _: None
+    result = run("set-level", "DEBUG", "--timeout", "0.2")
+    assert (result.exit_code, result.stdout) == (1, "")
+    first, second = result.stderr.splitlines()
+    assert "no collector answered" in first
+    assert second == "logbus: error: it may be in force all the same: logbus levels shows it"
+    result = run("set-level", "DEBUG", "--control", f"{fake.control.url}-not-there")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+
+
+def test_an_order_that_is_interrupted_may_be_in_force(fake: FakeCollector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends the wait, takes nothing back, and says so."""
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("logbus.cli.client.request", interrupted)
+    result = run("set-level", "DEBUG")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "it may be in force all the same" in result.stderr

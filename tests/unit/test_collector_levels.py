@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import stat
@@ -208,11 +209,12 @@ def test_a_clock_that_is_set_ends_nothing(shelf: Shelf, monkeypatch: pytest.Monk
         b'{"ledger": "x", "version": 1, "rules": [{"selector": "a", "level": 10, "expires": NaN}]}',
         b'{"ledger": "x", "version": 1, "rules": [{"selector": "a", "level": 10, "expires": 1e300}]}',
         b'{"ledger": "x", "version": 1, "rules": [{"selector": "a", "level": 10, "at": -1}]}',
+        b'{"ledger": "x", "version": 9223372036854775807, "rules": []}',
         b"\xff",
         b"[" * 100_000,
         b" " * (2 << 20),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_a_book_that_can_not_be_read_is_put_aside(shelf: Shelf, contents: bytes) -> None:
     """The collector starts, with the rules of configuration; the file is kept, and somebody is told."""
@@ -348,3 +350,64 @@ def test_what_has_ended_stays_while_the_disk_refuses(shelf: Shelf, monkeypatch: 
     assert book.expire() == ()
     clock.passed += RETRY_S
     assert [rule.selector for rule in book.expire()] == ["rotator"]
+
+
+def test_a_ledger_that_a_power_cut_set_back_gives_no_version_twice(shelf: Shelf) -> None:
+    """The book was on disk before its version was out, and the page was not: what comes next is above the book."""
+    book = shelf.open()
+    for level in range(9):
+        book.set("rotator", level)
+    reached = book.levels.version
+    with shelf.ledger.transaction() as change:
+        shelf.ledger.version = 0
+        change.next_version()
+    again = shelf.open()
+    assert again.levels.ledger == book.levels.ledger
+    assert again.levels.version > reached
+
+
+def test_a_worker_ahead_of_the_state_is_caught_up_with(shelf: Shelf) -> None:
+    """The same rules go out once more above its version, and that is told; where the disk refuses, that too."""
+    book = shelf.open(default=20)
+    rule = book.set("rotator", 10)
+    book.catch_up(1000, "api-1")
+    assert book.levels.version > 1000
+    assert shelf.published[-1].rules == book.levels.rules == shelf.kept.rules
+    assert rule in book.levels.rules
+    assert "worker 'api-1' has level version 1000, ahead of our" in shelf.told[-1]
+    before = book.levels
+    (shelf.state / f"{FILE_NAME}.new").mkdir()
+    book.catch_up(2000, "api-1")
+    assert book.levels == before
+    assert "can't be brought back" in shelf.told[-1]
+
+
+def test_a_disk_that_refuses_at_the_start_stops_no_collector(shelf: Shelf) -> None:
+    """The rules are in force, nobody else has them yet, and it is told; what is set later is refused until it works."""
+    shelf.open().set("rotator", 10)
+    blocked = shelf.state / f"{FILE_NAME}.new"
+    blocked.mkdir()
+    book = shelf.open(default=30)
+    assert said(book) == {("configuration", ""): 30, ("set", "rotator"): 10}
+    assert "in force, and not kept" in shelf.told[-1]
+    with pytest.raises(PageError):
+        book.set("health", 10)
+    blocked.rmdir()
+    book.set("health", 10)
+    assert len(shelf.kept.rules) == 3
+
+
+def test_rules_that_no_message_could_hold_make_room_at_a_start(shelf: Shelf) -> None:
+    """Configuration has grown while no collector ran: the operator's oldest go, and the collector starts."""
+    book = shelf.open()
+    where = tuple((f"{number}".ljust(MAX_CHARS, "🙂"), "🙂" * MAX_CHARS) for number in range(8))
+    with contextlib.suppress(ConfigurationError):
+        for number in range(MAX_RULES):
+            book.set(f"c{number}", 10, where=where)
+    count = len(book.levels.rules)
+    book = shelf.open(**{f"{number}".ljust(MAX_CHARS, "ü"): 10 for number in range(128)})
+    found = said(book)
+    assert sum(rank == "configuration" for rank, _ in found) == 128
+    assert ("set", "c0") not in found
+    assert ("set", f"c{count - 1}") in found
+    assert "make room" in shelf.told[-1]

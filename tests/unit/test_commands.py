@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from logbus.bus import client_socket
-from logbus.collectors.commands import TURN_COMMANDS, Asker, Commands, Wait
+from logbus.collectors.commands import TURN_COMMANDS, Answer, Asker, Commands, Wait
 from logbus.control import MAX_CONTROL_BYTES, pack_message, unpack_message
 from logbus.errors import ConfigurationError
 from tests.eventually import eventually
@@ -30,7 +30,9 @@ class Desk:
         self.answered = 0
         self.stopped = 0
         self.statuses = 0
-        self.commands = Commands(self.context, {"status": self._status, "stop": self._stop, "refuse": self._refuse})
+        self.commands = Commands(
+            self.context, {"status": self._status, "stop": self._stop, "refuse": self._refuse, "break": self._break}
+        )
         self.commands.socket.bind(ADDRESS)
 
     def client(self) -> zmq.Socket[bytes]:
@@ -74,6 +76,11 @@ class Desk:
 
     def _refuse(self, document: dict[str, Any], asker: Asker) -> dict[str, Any]:
         raise ConfigurationError([f"level {document.get('level')!r}: expected a level"])
+
+    def _break(self, document: dict[str, Any], asker: Asker) -> Answer | Wait:
+        if document.get("later"):
+            return Wait(time.monotonic(), lambda: True, lambda: document["nothing"])
+        raise RecursionError("maximum recursion depth exceeded")
 
     def _stop(self, document: dict[str, Any], asker: Asker) -> dict[str, Any]:
         self.stopped += 1
@@ -229,3 +236,15 @@ def test_the_end_answers_what_waits() -> None:
         assert client.poll(5000)
         assert unpack_message(client.recv())["status"] == {"number": 1}
     desk.context.destroy(0)
+
+
+@pytest.mark.parametrize(("later", "error"), [(False, "RecursionError: maximum"), (True, "KeyError: 'nothing'")])
+def test_a_defect_refuses_one_command_and_ends_nothing(desk: Desk, later: bool, error: str) -> None:
+    """Whatever a handler or the making of an answer raises, whoever asked is told, and the next one is served."""
+    with desk.client() as client:
+        client.send(pack_message({"command": "break", "later": later}))
+        answer = desk.reply(client)
+        assert (answer["ok"], answer["exit_code"]) == (False, 1)
+        assert f"it failed with {error}" in answer["error"]
+        client.send(pack_message({"command": "stop"}))
+        assert desk.reply(client)["ok"] is True

@@ -140,3 +140,18 @@ def test_a_guess_among_very_many_names_takes_no_time(components: Components) -> 
     begun = time.process_time()
     assert not known(components, "modul99x.part")
     assert time.process_time() - begun < 2
+
+
+def test_loggers_that_only_exist_do_not_drive_out_those_that_log(
+    components: Components, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An application that makes a logger for each request leaves the names known for which levels are set."""
+    monkeypatch.setattr(components_module, "MAX_NAMES", 100)
+    components.learn([site("proxywhirl.rotator", "rotator")])
+    for number in range(1000):
+        components.learn_names([f"request.{number}"])
+    assert known(components, "rotator")
+    assert known(components, "request.999")
+    components.learn(site(f"logged.{number}") for number in range(1000))
+    assert len(components) <= 100
+    assert known(components, "logged.999")

@@ -378,3 +378,21 @@ def test_a_file_that_can_not_be_read_is_a_problem_of_that_file(tmp_path: Path) -
     with pytest.raises(ConfigurationError, match=r"gone\.toml: can't be read: No such file or directory") as caught:
         load(tmp_path / "gone.toml", {}, {})
     assert caught.value.source == str(tmp_path / "gone.toml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[bus]\nendpoint = "tcp://user:hunter2@10.0.0.1:99"',
+        f'[bus]\nendpoint = "tcp://user:{"x" * 70}hunter2@10.0.0.1:99"',
+        '[metrics]\naddress = "user:hunter2@host:99999"',
+        '[levels]\n"rotator" = "token=hunter2"',
+    ],
+)
+def test_a_problem_shows_no_secret(write: Write, text: str) -> None:
+    """What was found is shown masked: problems go to the log, and into the status."""
+    with pytest.raises(ConfigurationError) as raised:
+        load(write(text), environ={})
+    assert "***" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+    assert "x" * 10 not in str(raised.value)

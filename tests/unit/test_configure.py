@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,8 +19,11 @@ from loguru import logger as loguru_logger
 import logbus
 from logbus.errors import ConfigurationError
 from logbus.producers.handler import LogbusHandler
+from logbus.producers.producer import Producer
+from logbus.rules import Levels, Rule
 from tests.eventually import eventually
 from tests.peer import Peer
+from tests.stranger import NOBODY, needs_root
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +74,22 @@ def test_other_settings_replace_the_earlier_ones(peer: Peer) -> None:
     assert first is not second
     assert len(ours()) == 1
     assert [(record.worker, record.message) for record in peer.arrivals.records] == [("a", "one"), ("b", "two")]
+
+
+def test_no_record_falls_between_two_configurations(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is logged while the earlier producer drains is the new one's, and arrives once."""
+    logbus.configure(worker="one")
+    shutdown = Producer.shutdown
+
+    def log_first(self: Producer, timeout: float | None = None) -> logbus.Stats:
+        logging.warning("meanwhile")
+        return shutdown(self, timeout)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Producer, "shutdown", log_first)
+        logbus.configure(worker="two")
+    assert logbus.flush(5)
+    assert [(record.worker, record.message) for record in peer.arrivals.records] == [("two", "meanwhile")]
 
 
 def test_a_handler_of_the_application_stays(peer: Peer) -> None:
@@ -141,6 +164,58 @@ def test_no_collector_is_not_waited_for(directories: Path) -> None:
     logging.info("waits")
     assert logbus.stats().queued == 1
     assert (directories / "runtime" / "default" / "records.pages").is_dir()
+
+
+@pytest.mark.parametrize("named", ["XDG_RUNTIME_DIR", "LOGBUS_RUNTIME_DIR", "LOGBUS_ENDPOINT"])
+def test_a_default_directory_of_somebody_else_gets_nothing(
+    directories: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """Records wait until it is ours; where somebody has named the place it may be another user's."""
+    needs_root()
+    runtime = directories / "logbus"
+    monkeypatch.delenv("LOGBUS_RUNTIME_DIR")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(directories))
+    if named == "LOGBUS_RUNTIME_DIR":
+        monkeypatch.setenv(named, str(runtime))
+    with Peer.at(runtime / "default") as peer:
+        (runtime / "default" / "records.lock").touch()
+        (runtime / "default" / "control.levels").write_text(json.dumps(Levels("theirs", 9, (Rule("", 50),)).document()))
+        os.chown(runtime / "default", NOBODY, -1)
+        if named == "LOGBUS_ENDPOINT":
+            monkeypatch.setenv(named, peer.url)
+        foreign = named == "XDG_RUNTIME_DIR"
+        with pytest.warns(RuntimeWarning, match=f"belongs to uid {NOBODY}") if foreign else nullcontext():
+            producer = logbus.configure()
+        logging.error("secret")
+        if foreign:
+            assert not producer.wait_welcome(0.2)
+            assert not producer.flush_soon()
+            assert (logbus.stats().queued, logbus.stats().level_version) == (1, 0)
+            assert peer.arrivals.messages == []
+            os.chown(runtime / "default", os.geteuid(), -1)
+        assert [record.message for record in peer.wait_records(1)] == ["secret"]
+
+
+def test_without_trust_a_worker_ends_soon(directories: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It forks, shuts down and counts what waited, without a word to whoever listens there."""
+    needs_root()
+    monkeypatch.delenv("LOGBUS_RUNTIME_DIR")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(directories))
+    with Peer.at(directories / "logbus" / "default") as peer:
+        os.chown(directories / "logbus" / "default", NOBODY, -1)
+        with pytest.warns(RuntimeWarning, match="records wait"):
+            logbus.configure()
+        logging.info("waits")
+        child = os.fork()
+        if child == 0:
+            logging.info("waits too")
+            os._exit(logbus.shutdown().dropped != {"shutdown": 1})
+        assert os.waitpid(child, 0)[1] == 0
+        began = time.monotonic()
+        assert logbus.shutdown().dropped == {"shutdown": 1}
+        assert time.monotonic() - began < 1
+        assert peer.arrivals.messages == []
+        assert peer.listeners == set()
 
 
 def test_sigterm_is_taken_only_where_nobody_has_it() -> None:

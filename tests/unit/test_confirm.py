@@ -65,7 +65,7 @@ class Hall:
         """A MARK as the collector takes it in: the roll first."""
         mark = mark or said()
         self.enter(who, mark)
-        confirmation.heard(who, mark)
+        confirmation.heard(who, mark.level_version if mark.ledger == LEVELS.ledger else 0)
 
 
 @pytest.fixture
@@ -119,6 +119,18 @@ def test_a_connection_without_a_word_is_waited_for(hall: Hall) -> None:
     assert [row["worker"] for row in wait.document()["unconfirmed"]] == ["(not heard yet)"]
     hall.hear(wait, A, said(worker="api-1"))
     assert (wait.ready(), counted(wait)) == (True, (1, 1))
+
+
+def test_a_confirmation_may_come_before_the_name(hall: Hall) -> None:
+    """It counts where every worker is meant; where a pattern decides, it counts with the name."""
+    hall.listeners.add(A)
+    every, some = hall.wait(), hall.wait("api-*")
+    for wait in (every, some):
+        wait.heard(A, 7)
+    assert (every.ready(), counted(every)) == (True, (1, 1))
+    assert not some.ready()
+    hall.hear(some, A, said(worker="api-1"))
+    assert (some.ready(), counted(some)) == (True, (1, 1))
 
 
 def test_who_turns_out_not_to_be_meant_is_not_counted(hall: Hall) -> None:

@@ -13,9 +13,11 @@ from logbus.control import (
     PROTOCOL,
     STATE_TOPIC,
     State,
+    confirmation_topic,
     pack_acknowledgement,
     pack_message,
     pack_personal,
+    read_confirmation,
     unpack_acknowledgement,
     unpack_message,
     without_address,
@@ -114,3 +116,14 @@ def test_a_state_may_be_for_one_producer() -> None:
     for seq in (0, 0x57 << 56, (1 << 64) - 1):
         acknowledgement = pack_acknowledgement(bytes(16), seq, bye=True)
         assert without_address(acknowledgement) == acknowledgement
+
+
+def test_a_confirmation_is_read_by_the_collector_that_it_means() -> None:
+    """Producer and version come out of a subscription; another ledger's, an end, and anything else are none."""
+    who, ledger = bytes(range(16)), "0123456789abcdef" * 2
+    topic = confirmation_topic(who, ledger, 7)
+    assert read_confirmation(b"\1" + topic, ledger=ledger) == (who, 7)
+    assert read_confirmation(b"\1" + topic, ledger="f" + ledger) is None
+    for other in (b"", b"\1", b"\0" + topic, b"\1" + topic + b"x", b"\1P" + topic[1:]):
+        assert read_confirmation(other, ledger=ledger) is None
+    assert read_confirmation(b"\1" + confirmation_topic(who, "ü" * 40, 1 << 62), ledger="ü" * 40) == (who, 1 << 62)

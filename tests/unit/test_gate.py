@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -134,8 +135,8 @@ def test_a_rule_may_mean_another_worker(gate: Gate, front: RecordingFront) -> No
 
 
 def test_names_are_told_once(gate: Gate, front: RecordingFront) -> None:
-    """Only when there are new ones, and again to a new collector; a name that is too long for the wire is left out."""
-    front.loggers = ["b", "a", "", "n" * 101]
+    """Only when there are new ones, and again to a new collector; a name that can't travel is left out."""
+    front.loggers = ["b", "a", "", "n" * 101, "of a file \udcff", *cast("list[str]", [None, 5, b"x"])]
     assert gate.names() == ["a", "b"]
     assert gate.names() is None
     front.loggers.append("c")

@@ -81,7 +81,7 @@ def test_who_asks_learns_the_holder_and_disturbs_nobody(tmp_path: Path) -> None:
     os.close(take_lock(path, what="x", name="eu"))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b"[" * 4096])
 def test_a_lock_file_may_say_anything(tmp_path: Path, content: bytes) -> None:
     """What is no object says nothing, and the lock still tells whether it is held."""
     (tmp_path / "lock").write_bytes(content)

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from logbus.collectors import orders
 from logbus.collectors.authority import Authority
 from logbus.collectors.commands import Answer, Asker, Wait
 from logbus.collectors.components import Components
 from logbus.collectors.decode import Site
 from logbus.collectors.levels import LevelBook
 from logbus.collectors.mark import decode_mark
-from logbus.collectors.orders import MAX_WAIT_S, WAIT_S, LevelOrders, describe
+from logbus.collectors.orders import MAX_AHEAD, MAX_WAIT_S, REMIND_S, WAIT_S, LevelOrders, describe
 from logbus.errors import ConfigurationError, ControlError, PageError
 from logbus.rules import Levels, Rule
 from logbus.wire import pack_payload
@@ -30,10 +31,15 @@ ME = Asker(b"me", os.geteuid(), 42)
 
 
 class Speaker:
-    """What the orders need of a publisher: who listens."""
+    """What the orders need of a publisher: who listens, and whom it reminds."""
 
     def __init__(self) -> None:
         self.listeners: set[bytes] = set()
+        self.reminded: list[bytes] = []
+
+    def remind(self, producer: bytes) -> None:
+        """Notes who is told of the state again."""
+        self.reminded.append(producer)
 
 
 class Office:
@@ -140,6 +146,25 @@ def test_the_answer_waits_for_the_workers(office: Office) -> None:
     assert isinstance(second, Wait)
     assert [row["worker"] for row in second.answer()["unconfirmed"]] == ["a", "b"]
     office.worker(A, "a")
+
+
+def test_confirmations_go_first_until_they_are_there(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the publication to the last confirmation, and for a moment only where one does not come."""
+    eager = []
+    office.worker(A, "a")
+    eager.append(office.orders.eager)
+    order = office.give("set_level", selector="rotator", level=10)
+    assert isinstance(order, Wait)
+    eager.append(office.orders.eager)
+    office.orders.confirmed(A, office.book.levels.version)
+    assert order.ready()
+    order.answer()
+    eager.append(office.orders.eager)
+    office.give("set_level", selector="rotator", level=20)
+    eager.append(office.orders.eager)
+    monkeypatch.setattr("logbus.collectors.orders.EAGER_S", 0.0)
+    eager.append(office.orders.eager)
+    assert eager == [False, True, False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -323,3 +348,60 @@ def test_a_rule_in_words() -> None:
     """As a note names it."""
     assert describe(Rule("", 11)) == "default = 11"
     assert describe(Rule("a.b", 30, worker="x", where=(("k", "v"),))) == "a.b = WARNING, workers x, where k=v"
+
+
+def confirm(office: Office, who: bytes, version: int, *, ledger: str | None = None) -> None:
+    """A worker says which version it follows."""
+    found = decode_mark(pack_payload(mark_payload(sent=0, confirmed=(version, ledger or office.book.levels.ledger))))
+    with office.rolled.ledger.transaction() as change:
+        office.rolled.roll.mark(change, who, found, bye=False)
+    office.orders.heard(who, found)
+
+
+def test_a_worker_ahead_of_us_confirms_nothing_until_we_have_caught_up(office: Office) -> None:
+    """It would take no version of ours; we publish above its own, and what it says then counts."""
+    office.worker(A, "a")
+    wait = office.give("set_level", selector="rotator", level=10)
+    assert isinstance(wait, Wait)
+    confirm(office, A, office.book.levels.version + 500)
+    assert not wait.ready()
+    [row] = office.answer("levels")["workers"]
+    assert row["current"] is False
+    office.orders.tick()
+    assert office.book.levels.version == row["level_version"] + 1 == office.published[-1].version
+    confirm(office, A, office.book.levels.version)
+    assert wait.ready()
+
+
+def test_a_liar_can_not_push_the_version_far(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step too great is not followed, and the steps that are come seldom."""
+    office.worker(A, "a")
+    before = office.book.levels.version
+    for lie in (before + MAX_AHEAD + 1, 2**63 - 1):
+        confirm(office, A, lie)
+        office.orders.tick()
+    confirm(office, A, before + MAX_AHEAD, ledger="other")
+    office.orders.tick()
+    assert office.book.levels.version == before
+    for _ in range(5):
+        confirm(office, A, office.book.levels.version + 10)
+        office.orders.tick()
+    assert office.book.levels.version == before + 11
+    monkeypatch.setattr(orders, "LEAP_S", 0.0)
+    office.orders._leap_at = 0.0
+    office.orders.tick()
+    assert office.book.levels.version == before + 22
+
+
+def test_a_worker_that_stays_behind_is_told_again(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not while the news may still be under way; a version of another ledger is behind too."""
+    office.worker(A, "a")
+    office.answer("set_level", selector="rotator", level=10)
+    confirm(office, A, 0)
+    assert office.speaker.reminded == []
+    office.book.published_at -= REMIND_S + 1
+    confirm(office, A, office.book.levels.version)
+    assert office.speaker.reminded == []
+    confirm(office, A, office.book.levels.version - 1)
+    confirm(office, A, 99, ledger="other")
+    assert office.speaker.reminded == [A, A]

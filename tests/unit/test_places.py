@@ -125,6 +125,34 @@ def test_an_imported_one_of_ours_is_given_back_too(module: Make, places: Places)
     assert late.logger is shop.logger
 
 
+def test_what_has_not_changed_costs_no_look_into_it(
+    module: Make, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a thousand modules only those are gone through anew that are new, as long as the way is the same."""
+    followed: list[str] = []
+    follow = Direct.follow
+
+    def note(self: Direct, to: Way) -> None:
+        name = self.__dict__["_namespace"]["__name__"]
+        if name in ("shop", "late"):  # and not the modules of the tests themselves
+            followed.append(name)
+        follow(self, to)
+
+    monkeypatch.setattr(Direct, "follow", note)
+    module("shop", logger=loguru.logger)
+    first = way()
+    places.take(first)
+    module("late", logger=loguru.logger)
+    places.take(first)
+    assert followed == ["shop", "late"]
+    monkeypatch.setitem(vars(loguru.logger), "info", print)
+    places.take(first)
+    assert followed == ["shop", "late", "shop", "late"]
+    places.take(way())
+    assert len(followed) == 6
+    places.give_back()
+
+
 def test_modules_are_read_without_running_their_code(module: Make, places: Places) -> None:
     """Lazy ones stay lazy, and what is no module, has no name or lies about itself does no harm."""
 

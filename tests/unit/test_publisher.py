@@ -14,7 +14,14 @@ from logbus.collectors import publisher as publisher_module
 from logbus.collectors.identities import Identities
 from logbus.collectors.publisher import Publisher
 from logbus.collectors.zap import Doorkeeper
-from logbus.control import PRODUCER_TOPIC, State, unpack_acknowledgement, without_address
+from logbus.control import (
+    PRODUCER_TOPIC,
+    WELCOME_TOPIC,
+    State,
+    confirmation_topic,
+    unpack_acknowledgement,
+    without_address,
+)
 from logbus.producers.subscriber import Subscriber
 from logbus.rules import Levels
 from tests.eventually import eventually
@@ -104,6 +111,25 @@ def test_whoever_connects_is_welcomed_with_the_newest_state(
         begun + 1,
         "draining",
     )
+
+
+def test_a_subscription_confirms(context: Context, endpoint: Endpoint, publisher: Publisher) -> None:
+    """Of our ledger only, each version once it is said, and without making a listener of anybody."""
+    confirmed: list[tuple[bytes, int]] = []
+    publisher.confirmed = lambda *said: confirmed.append(said)
+    with context.socket(zmq.SUB) as worker:
+        worker.connect(endpoint.url)
+        for ledger, version in (("L", 3), ("other", 4), ("L", 5)):
+            worker.subscribe(confirmation_topic(producer(1), ledger, version))
+        worker.unsubscribe(confirmation_topic(producer(1), "L", 3))
+
+        def heard_last() -> bool:
+            publisher.listen()
+            return confirmed[-1:] == [(producer(1), 5)]
+
+        eventually(heard_last)
+    assert confirmed == [(producer(1), 3), (producer(1), 5)]
+    assert publisher.listeners == set()
 
 
 def test_what_is_said_later_is_heard_as_a_newer_version(
@@ -267,3 +293,24 @@ def test_what_is_said_while_a_worker_comes_back_reaches_it(context: Context, end
                 assert not second.listen()
             second.say(levels=Levels("L", 7))
             eventually(lambda: (second.listen(), subscriber.read(), told[-1])[-1] == Levels("L", 7))
+
+
+def test_who_is_behind_is_reminded_of_the_state(
+    context: Context, endpoint: Endpoint, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its own topic, as a welcome, once in a while; whoever does not listen is sent nothing."""
+    with subscriber_socket(context, producer(1)) as one, subscriber_socket(context, producer(2)) as two:
+        for subscriber in (one, two):
+            subscriber.connect(endpoint.url)
+            welcomed(publisher, subscriber)
+        for _ in range(3):
+            publisher.remind(producer(1))
+            publisher.remind(producer(3))
+        message = received(publisher, one)
+        assert State.unpack(without_address(message)) == publisher.state
+        assert without_address(message).startswith(WELCOME_TOPIC)
+        publisher.say()
+        assert heard(publisher, one).version == heard(publisher, two).version == 1
+        monkeypatch.setattr("logbus.collectors.publisher.REMIND_S", 0.0)
+        publisher.remind(producer(1))
+        assert State.unpack(without_address(received(publisher, one))).version == 1

@@ -210,3 +210,17 @@ def test_a_member_keeps_what_it_confirmed(rolled: Rolled) -> None:
     assert member is not None
     assert member.confirmed == ("ledger", 7)
     assert (rolled.row().level_version, rolled.row().gate, rolled.row().recorder) == (7, "stdlib=source", [0, 0, 0])
+
+
+def test_whose_process_is_there_stands(rolled: Rolled, clock: Clock) -> None:
+    """A worker that was stopped before the collector came does not connect, and is not heard: its page tells of it."""
+    rolled.mark(A, emitted=0, sent=0)
+    with closing(page(rolled, A, emitted=0, sent=0)):
+        rolled.sweep(after=LIVE_S + 1)
+        assert rolled.roll.stands(A, set())
+        rolled.mark(A, emitted=0, sent=0, bye=True)
+        rolled.sweep(after=LIVE_S + 1)
+        assert not rolled.roll.stands(A, set())
+    rolled.mark(A, emitted=0, sent=0)
+    rolled.sweep(after=LIVE_S + 1)
+    assert not rolled.roll.stands(A, set())

@@ -164,6 +164,8 @@ RULE = {"selector": "rotator", "level": 10}
         {"ledger": "a", "version": -1, "rules": []},
         {"ledger": "a", "version": True, "rules": []},
         {"ledger": "a", "version": 2**63, "rules": []},
+        {"ledger": "\ud800", "version": 1, "rules": []},
+        {"ledger": "a" * 201, "version": 1, "rules": []},
         {"ledger": "a", "version": 1, "rules": [RULE] * (MAX_RULES + 1)},
         *(
             {"ledger": "a", "version": 1, "rules": [rule]}
@@ -183,6 +185,9 @@ RULE = {"selector": "rotator", "level": 10}
                 {**RULE, "where": {"a": 1}},
                 {**RULE, "where": {str(n): "v" for n in range(9)}},
                 {**RULE, "expires": "soon"},
+                {**RULE, "expires": 10**400},
+                {**RULE, "expires": float("nan")},
+                {**RULE, "at": -1},
             )
         ),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 import time
@@ -39,6 +40,26 @@ def test_a_collector_that_is_slow_to_welcome_is_waited_for(directories: Path) ->
     began = time.monotonic()
     assert not producer.flush_soon()
     assert time.monotonic() - began < producer.settings.shutdown_timeout / 2
+
+
+def test_a_mistake_of_ours_is_told_once_and_stops_no_record(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody has foreseen doesn't end the thread that sends: it begins again, and everything arrives."""
+    told: list[type] = []
+    monkeypatch.setattr(threading, "excepthook", lambda found: told.append(found.exc_type))
+    monkeypatch.setattr(sender, "RETRY_S", 0.01)
+    producer = producer_for(resolve({"worker": "w"}))
+    names, failures = producer.gate.names, itertools.count()
+
+    def fail_twice() -> list[str] | None:
+        if next(failures) < 2:
+            raise ZeroDivisionError
+        return names()
+
+    monkeypatch.setattr(producer.gate, "names", fail_twice)
+    emit(producer, "m")
+    assert [record.message for record in peer.wait_records(1)] == ["m"]
+    assert told == [ZeroDivisionError]
+    assert producer.shutdown().sent == 1
 
 
 def test_a_signal_may_end_the_process_while_the_thread_is_started(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:

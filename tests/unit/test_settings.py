@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from logbus.bus import Endpoint
 from logbus.errors import ConfigurationError
 from logbus.producers.recorder import Flight
 from logbus.producers.settings import CAPACITY, CAPACITY_BYTES, SHUTDOWN_TIMEOUT, ProducerSettings, host_name, resolve
@@ -54,6 +57,28 @@ def test_the_defaults_need_nothing(tmp_path: Path, directories: Path) -> None:
     assert (found.endpoint.path, found.control.path) == (base / "records", base / "control")
     assert (found.capacity, found.capacity_bytes) == (CAPACITY, CAPACITY_BYTES) == (65_536, 32 * 1024 * 1024)
     assert (found.on_full, found.shutdown_timeout, found.level) == ("shed_lowest", SHUTDOWN_TIMEOUT, None)
+
+
+def test_only_a_default_directory_has_to_be_ours(tmp_path: Path, directories: Path) -> None:
+    """Who names a place knows whose it is; who doesn't would not know who made the one in /tmp."""
+    assert in_directory(tmp_path).owner == os.geteuid()
+    assert in_directory(tmp_path, LOGBUS_RUNTIME_DIR=str(directories)).owner is None
+    url = f"ipc://{directories}/records"
+    assert in_directory(tmp_path, {"endpoint": url}).owner is None
+    assert in_directory(tmp_path, LOGBUS_ENDPOINT=url).owner is None
+    with pytest.raises(ConfigurationError, match="unknown key 'owner'"):
+        in_directory(tmp_path, {"owner": 0})
+
+
+def test_a_directory_that_is_not_there_is_not_ours(directories: Path) -> None:
+    """Whoever makes it later may be anybody."""
+    found = ProducerSettings(
+        Endpoint.parse(f"ipc://{directories}/x/records"), Endpoint.parse(f"ipc://{directories}/x/c"), owner=os.geteuid()
+    )
+    assert found.refusal() == f"{directories}/x: No such file or directory"
+    (directories / "x").mkdir()
+    assert found.refusal() is None
+    assert replace(found, owner=54321).refusal() == f"{directories}/x belongs to uid {os.geteuid()}, expected 54321"
 
 
 @pytest.mark.parametrize(("text", "level"), [("debug", 10), ("15", 15), ("", None), ("loud", None), ("101", None)])

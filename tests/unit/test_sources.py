@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from logbus.collectors.sources import MAX_FILE_BYTES, bus_addresses, from_environment, from_file, sink_table
 from logbus.errors import ConfigurationError
+from tests.collector_command import child_environment
+from tests.stranger import NOBODY
 
 
 @pytest.mark.parametrize(
@@ -22,6 +27,9 @@ from logbus.errors import ConfigurationError
         ),
         ("a.json", b"[1]", "expected an object"),
         ("a.json", b'{"bus": {"a": 1, "b": 2, "a": 3}}', "key 'a' stands twice"),
+        ("a.json", b"{" + b"".join(b'"%d": 1,' % n for n in range(60_000)) + b'"59999": 1}', "'59999' stands twice"),
+        ("a.toml", b"a" + b".a" * 300_000 + b" = 1", "expected keys of fewer than 256 segments"),
+        ("a.toml", b"[" + b"'a' . " * 300 + b"a]", "expected keys of fewer than 256 segments"),
         ("a.json", b'{"bus": NaN}', "NaN is no JSON value"),
         ("a.json", b'{"\\ud800": 1}', "lone surrogate"),
         ("a.json", b"[" * 100_000, "nested too deeply"),
@@ -132,3 +140,23 @@ def test_an_environment_source_remembers_its_variables() -> None:
     source = from_environment({"LOGBUS_X__A": "1", "LOGBUS_X__B": "2"})
     assert source.origin(("x",)) == "LOGBUS_X__A, LOGBUS_X__B"
     assert source.origin(("x", "b")) == "LOGBUS_X__B"
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    """Nobody may ever write there, and a running collector reads its file again on its own thread."""
+    os.mkfifo(tmp_path / "logbus.toml")
+    with pytest.raises(ConfigurationError, match="can't be read: it is a pipe"):
+        from_file(tmp_path / "logbus.toml")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user to be")
+def test_a_directory_that_may_not_be_searched_has_no_file(tmp_path: Path) -> None:
+    """A collector looks for ./logbus.toml all its life: what becomes of its working directory does not end it."""
+    script = (
+        "import os, sys; from logbus.collectors.sources import chosen_file; os.chdir(sys.argv[1]);"
+        f"os.chmod('.', 0); os.seteuid({NOBODY}); print(chosen_file(None, {{}}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], env=child_environment(), capture_output=True, text=True
+    )
+    assert (done.stdout, done.returncode) == ("None\n", 0), done.stderr

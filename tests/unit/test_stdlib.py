@@ -158,6 +158,25 @@ def test_a_level_that_the_application_sets_meanwhile_waits(turn: Turn) -> None:
     assert STDLIB.own_level(log) == 30
 
 
+def test_a_level_for_a_while_ends_as_it_began(turn: Turn) -> None:
+    """Who reads a level, sets another and sets the first again, also one in the other, leaves the logger's own."""
+    log = logging.getLogger("shop.till")
+    log.setLevel(logging.WARNING)
+    turn(Rule("till", 10))
+    before = log.level
+    log.setLevel(logging.ERROR)
+    inner = log.level
+    log.setLevel(logging.CRITICAL)
+    turn(Rule("till", 5))
+    log.setLevel(inner)
+    assert STDLIB.own_level(log) == logging.ERROR
+    log.setLevel(before)
+    assert (log.level, STDLIB.own_level(log)) == (5, logging.WARNING)
+    log.setLevel(5)  # it has read nothing that it could mean: this is what it wants
+    turn()
+    assert log.level == 5
+
+
 def test_a_level_that_is_none_is_refused_as_ever(turn: Turn) -> None:
     """A wrong level raises in the application what it always raised."""
     turn(Rule("till", 10))
@@ -239,6 +258,21 @@ def test_loggers_of_any_class(turn: Turn) -> None:
     turn()
     assert (proud.level, logging.getLogger("till.plain").level) == (30, 0)
     del logging.root.manager.loggerDict["till.strange"]
+
+
+def test_a_logger_whose_name_is_no_text_disturbs_nobody(turn: Turn) -> None:
+    """Neither the rules for others, nor an application that makes loggers and sets levels."""
+    log = logging.getLogger("shop.odd")
+    try:
+        log.name = cast("Any", None)
+        turn(Rule("billing", 10), Rule("till", 30))  # the worker's own component, so that levels are passed on
+        logging.getLogger("shop.new").setLevel(logging.ERROR)
+        assert [level_of(name) for name in ("shop.new", "shop.till", "")] == [40, 30, 10]
+        log.setLevel(logging.CRITICAL)
+    finally:
+        log.name = "shop.odd"
+    turn()
+    assert level_of("shop.new") == 40
 
 
 def test_a_logger_that_was_taken_out_is_given_back(turn: Turn) -> None:
@@ -457,3 +491,5 @@ def test_the_names_are_those_of_loggers_and_of_silent_modules(gate: Gate, monkey
     assert {"root", "shop.till.drawer", "proxywhirl.circuit_breaker"} <= names
     assert "shop.till" not in names - set(logging.root.manager.loggerDict)
     assert STDLIB.kind() == "source"
+    monkeypatch.setitem(cast("Any", sys.modules), 5, object())
+    assert set(STDLIB.names()) == names

@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 from logbus.bus import Endpoint
-from logbus.control import State, pack_acknowledgement
+from logbus.control import State, confirmation_topic, pack_acknowledgement
 from logbus.producers.subscriber import Subscriber
 from logbus.rules import Levels, Rule
 from tests.eventually import eventually
@@ -92,3 +92,15 @@ def test_a_life_that_is_over_does_not_begin_again(speaker: Speaker) -> None:
     speaker.say(state("x", 3, 3).pack(welcome=True), state("x", 4, 4).pack(), state("y", 2, 2, "b").pack())
     assert speaker.subscriber.state == state("y", 2, 2, "b")
     assert [(levels.ledger, levels.version) for levels, _ in speaker.heard] == [("a", 3), ("b", 1), ("b", 2)]
+
+
+def test_what_is_in_force_is_said_once(speaker: Speaker) -> None:
+    """The newest version stands as a subscription, of which each connection tells anew; before there is one nothing."""
+    speaker.subscriber.confirm(0, "")
+    speaker.subscriber.confirm(3, "a")
+    speaker.subscriber.confirm(3, "a")
+    speaker.subscriber.confirm(4, "a")
+    said = [speaker.socket.recv() for _ in range(3) if speaker.socket.poll(10_000)]
+    three, four = (confirmation_topic(PRODUCER, "a", version) for version in (3, 4))
+    assert said == [b"\1" + three, b"\1" + four, b"\0" + three]
+    assert not speaker.socket.poll(0)

@@ -153,10 +153,12 @@ class Publisher:
 
     def _counts(self, producer: bytes, frame: zmq.Frame) -> bool:
         """Whether a producer begins to listen; of each other user only so many do."""
+        if self._identities is None:
+            return True
         if not self._is_himself(producer, frame):
             return False
         uid = peer_uid(frame)
-        if self._identities is not None and uid is not None and uid != self._identities.owner:
+        if uid is not None and uid != self._identities.owner:
             if sum(other == uid for other in self._of_others.values()) >= LISTENERS_OF_OTHERS:
                 return False
             self._of_others[producer] = uid

@@ -26,7 +26,7 @@ MARK, BYE ``[source, started_us, request, emitted, sent, buffered, drops, exact,
     level rules that are in force in the worker, ``gate`` says by what they act; ``recorder`` is
     ``[recorded, replayed, discarded]``, the flight recorder's counts. A BYE is the last frame of a producer.
 NAMES ``[source, names]``
-    the loggers that exist in the worker, for those who want to set their level.
+    loggers that exist in the worker, for those who want to set their level; each is told once to a collector.
 
 A MARK or BYE with the flag ACK_WANTED is answered on the control socket (:mod:`logbus.control`) once everything up to
 it is in the ledger. Frame types ACK and CREDIT are reserved for acknowledged delivery and flow control.
@@ -58,7 +58,7 @@ ACK_WANTED: Final = 1
 ACK: Final = 4
 CREDIT: Final = 5
 NAMES: Final = 6
-#: Names in one NAMES frame, and characters of each; what is beyond is left out.
+#: Names in one NAMES frame, and characters of each; what is longer is left out.
 MAX_NAMES: Final = 2048
 MAX_NAME_CHARS: Final = 100
 

@@ -159,13 +159,12 @@ class Gate:
         return version, ledger, ",".join(f"{front.name}={front.kind()}" for front in list(self._fronts)), counts
 
     def names(self) -> list[str] | None:
-        """The loggers that exist here, for a NAMES frame; None when the collector has heard of all of them."""
+        """Loggers of which the collector has not heard, as many as a NAMES frame takes; None when there is none."""
         with self._turning:
-            found = frozenset(name for front in self._fronts for name in front.names() if _can_travel(name))
-        if found <= self._told:
-            return None
-        self._told = found
-        return sorted(found)[:MAX_NAMES]
+            found = {name for front in self._fronts for name in front.names() if _can_travel(name)}
+        new = sorted(found - self._told)[:MAX_NAMES]
+        self._told |= frozenset(new)
+        return new or None
 
     def forget_told(self) -> None:
         """A new collector has not heard of any logger."""

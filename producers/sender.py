@@ -276,7 +276,8 @@ class Sender:
                 free = self._send(push, subscriber)
                 sent = self._counters.sent - sent
                 gather = GATHER_S if sent >= MANY_RECORDS else quiet
-                gather_until = time.monotonic() + gather
+                # What the socket did not take goes as soon as there is room: gathering would only spin till then.
+                gather_until = time.monotonic() + gather if free else 0.0
                 expecting = sent > 0
             serving = self._serving(subscriber)
             if self._pause_wanted and not ending and self._safe_to_close(subscriber):

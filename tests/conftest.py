@@ -20,6 +20,7 @@ from tests.collector_command import CollectorCommand, child_environment
 from tests.leaks import Holdings, left_behind
 
 if TYPE_CHECKING:
+    from tests.kept import Kept
     from tests.peer import Peer
     from tests.worker import Worker
 
@@ -110,6 +111,21 @@ def peer(directories: Path) -> Iterator[Peer]:
 
     with Peer.at(directories / "runtime" / "default") as peer:
         yield peer
+
+
+@pytest.fixture
+def kept() -> Kept:
+    """A producer that keeps what it is given, for a front or a sink to log to."""
+    from tests.kept import Kept
+
+    return Kept()
+
+
+@pytest.fixture
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, ``tmp_path``: no ./logbus.toml but the test's own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Protocol
 
+import loguru
+
 from logbus.producers.loguru_front import LOGURU
+from tests.kept import Kept
 
 #: The source of such a module.
 SOURCE = """
@@ -34,6 +37,17 @@ class Make(Protocol):
     def __call__(self, name: str = "shop.till", source: str = SOURCE) -> Any:
         """A module of this name, imported."""
         ...
+
+
+def real() -> Any:
+    """Loguru's own object: not a global of a module, where something else would stand for it."""
+    return loguru.logger
+
+
+def begin(kept: Kept, **options: Any) -> None:
+    """Makes loguru log to a producer, directly."""
+    LOGURU.begin(kept.producer, **({"level": 20} | options))
+    assert LOGURU.kind() == "direct"
 
 
 @contextmanager

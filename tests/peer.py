@@ -58,7 +58,7 @@ class Arrivals:
     frames: list[Batch] = field(default_factory=list)
     marks: list[tuple[bytes, Mark]] = field(default_factory=list)
     byes: dict[bytes, Mark] = field(default_factory=dict)
-    #: The loggers that each producer has told of, last.
+    #: The loggers that each producer has told of.
     names: dict[bytes, set[str]] = field(default_factory=dict)
 
     @property
@@ -247,7 +247,7 @@ class Peer:
             self.arrivals.frames.append(decode(header, payload))
             return b""
         if header.type == NAMES:
-            self.arrivals.names[header.producer] = set(decode_names(payload).names)
+            self.arrivals.names.setdefault(header.producer, set()).update(decode_names(payload).names)
             return b""
         mark = decode_mark(payload)
         assert header.first_seq == mark.sent

@@ -76,14 +76,14 @@ class Scenario:
         assert self.collector.stop() == 0
         self.start()
 
-    def work(self, count: int, **options: Any) -> Worker:
-        """Starts a worker that logs ``count`` records in each thread."""
+    def work(self, count: int, *, patience: float = 2.0, **options: Any) -> Worker:
+        """Starts a worker that logs ``count`` records in each thread, and drains for ``patience`` seconds at most."""
         name = f"w{len(self.workers)}"
         witness = self.directory / f"{name}.witness"
         load = {"name": name, "witness": str(witness), "count": count, "seed": self.seed, **options}
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.programs.load", json.dumps(load)],
-            env=child_environment(),
+            env=child_environment(LOGBUS_SHUTDOWN_TIMEOUT=f"{patience:g}"),
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
         )
@@ -151,7 +151,8 @@ class Scenario:
             assert len(written) <= row["collected"], row
             missing_in_file += row["collected"] - len(written)
             if not worker.killed and not self.collector_killed:
-                assert set(row["dropped"]) <= {"high_water_mark", "shutdown"}, row
+                told = [(line["timestamp"], line["message"], line["extra"]) for line in own]
+                assert set(row["dropped"]) <= {"high_water_mark", "shutdown"}, (row, told)
         missing_in_file += sum(row["collected"] for row in rows["logbus"]) - len(own)
         assert missing_in_file == sum(sink["dropped"].values()), (missing_in_file, sink)
         assert b"hunter2" not in self.log.read_bytes()

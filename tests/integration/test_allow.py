@@ -68,8 +68,8 @@ class Other:
 
 
 @pytest.fixture
-def other(directories: Path) -> Iterator[Other]:
-    """Another user, who can reach the runtime directory."""
+def other(directories: Path, unmeasured: None) -> Iterator[Other]:
+    """Another user, who can reach the runtime directory; coverage's files he can't."""
     needs_root()
     directories.chmod(0o755)
     other = Other()
@@ -169,7 +169,9 @@ def test_an_allowed_user_commands_nothing(start: Callable[..., CollectorCommand]
     """
     assert "belongs to another user" in other.run(command)
     Path(collector.control.removeprefix("ipc://")).chmod(0o666)
-    assert "NoCollectorError" in other.run(command)
+    assert "belongs to another user (uid" in other.run(command)
+    # A client of his own that does not look whose socket it is.
+    assert "NoCollectorError" in other.run("logbus.cli.client._probe = lambda *_: None\n" + textwrap.dedent(command))
     status = status_of(collector)
     assert status["collector"]["state"] == "serving"
     assert list(status["collector"]["refused"]) == ["control"]

@@ -13,20 +13,24 @@ from benchmarks.producers import FIGURES, VARIANTS
 from tests.collector_command import ROOT, child_environment
 
 
-def test_the_quick_benchmark_gives_every_figure(unmeasured: None, tmp_path: Path) -> None:
-    """Every variant has its figures, each bound a verdict, and no run has lost a record."""
-    output = tmp_path / "quick.json"
+def run_benchmark(directory: Path, module: str, *options: str) -> tuple[dict[str, Any], str]:
+    """What a benchmark writes to its file, and to stdout; it ends well and complains of nothing."""
+    output = directory / "figures.json"
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.quick", "--tiny", "--seed", "7", "--output", str(output)],
+        [sys.executable, "-m", module, "--tiny", *options, "--output", str(output)],
         cwd=ROOT,
         env=child_environment(),
         capture_output=True,
         text=True,
         timeout=100,
     )
-
     assert (done.returncode, done.stderr) == (0, "")
-    document: dict[str, Any] = json.loads(output.read_text())
+    return json.loads(output.read_text()), done.stdout
+
+
+def test_the_quick_benchmark_gives_every_figure(unmeasured: None, tmp_path: Path) -> None:
+    """Every variant has its figures, each bound a verdict, and no run has lost a record."""
+    document, said = run_benchmark(tmp_path, "benchmarks.quick", "--seed", "7")
     assert document["void"] == []
     assert (document["ledger"]["balanced"], document["ledger"]["dropped"]) == (True, {})
     assert document["ledger"]["bad_frames"] == {}
@@ -42,23 +46,12 @@ def test_the_quick_benchmark_gives_every_figure(unmeasured: None, tmp_path: Path
     assert len(document["bounds"]) == 5
     for bound in document["bounds"]:
         assert bound["value"] is not None, bound
-        assert f"{'held' if bound['held'] else 'MISSED':6} {bound['what']}" in done.stdout
+        assert f"{'held' if bound['held'] else 'MISSED':6} {bound['what']}" in said
 
 
 def test_the_benchmark_of_levels_gives_every_figure(unmeasured: None, tmp_path: Path) -> None:
     """Each gate has its figures, each size of a crowd has confirmed, each bound has a verdict."""
-    output = tmp_path / "levels.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.levels", "--tiny", "--output", str(output)],
-        cwd=ROOT,
-        env=child_environment(),
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-
-    assert (done.returncode, done.stderr) == (0, "")
-    document: dict[str, Any] = json.loads(output.read_text())
+    document, said = run_benchmark(tmp_path, "benchmarks.levels")
     assert set(document["figures"]) == {*GATES, "confirmed"}
     for name, figures in document["figures"].items():
         least = 0 if name == "idle" else 1e-6  # so short a while may pass without a look
@@ -67,4 +60,4 @@ def test_the_benchmark_of_levels_gives_every_figure(unmeasured: None, tmp_path: 
     assert set(document["figures"]["confirmed"]) == {"1", "3"}
     assert len(document["bounds"]) == 3
     for bound in document["bounds"]:
-        assert f"{'held' if bound['held'] else 'MISSED':6} {bound['what']}" in done.stdout
+        assert f"{'held' if bound['held'] else 'MISSED':6} {bound['what']}" in said

@@ -82,9 +82,9 @@ class StubLedger:
     id: str
     version: int = 0
 
-    def next_version(self) -> int:
+    def next_version(self, *, beyond: int = 0) -> int:
         """The next number."""
-        self.version += 1
+        self.version = max(self.version, beyond) + 1
         return self.version
 
 

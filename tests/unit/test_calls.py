@@ -10,22 +10,15 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
-import loguru
 import pytest
 
 from logbus.producers.context import context
 from logbus.producers.exception import finish
-from logbus.producers.loguru_front import LOGURU
 from logbus.producers.recorder import Flight
 from logbus.rules import Rule
 from tests.eventually import eventually
 from tests.kept import Kept
-from tests.modules import SOURCE, Make, modules
-
-
-def real() -> Any:
-    """Loguru's own object: not a global of this module, where something else would stand for it."""
-    return loguru.logger
+from tests.modules import SOURCE, Make, begin, modules, real
 
 
 @pytest.fixture
@@ -33,18 +26,6 @@ def module() -> Iterator[Make]:
     """Makes modules of an application."""
     with modules() as make:
         yield make
-
-
-@pytest.fixture
-def kept() -> Kept:
-    """A producer for loguru to log to."""
-    return Kept()
-
-
-def begin(kept: Kept, **options: Any) -> None:
-    """Makes loguru log to it, directly."""
-    LOGURU.begin(kept.producer, **({"level": 20} | options))
-    assert LOGURU.kind() == "direct"
 
 
 def test_what_is_below_the_level_does_nothing_and_the_rest_arrives(module: Make, kept: Kept) -> None:

@@ -15,14 +15,9 @@ from logbus.collectors.config import Bus, ConsoleSink, FileSink, Settings, load
 from logbus.collectors.redact import DEFAULT_FIELDS
 from logbus.errors import ConfigurationError
 
+pytestmark = pytest.mark.usefixtures("working_directory")
+
 Write = Callable[[str], Path]
-
-
-@pytest.fixture(autouse=True)
-def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory: no ./logbus.toml but the test's own."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

@@ -13,14 +13,9 @@ from logbus.collectors.config import DEFAULT_ORIGIN, ConsoleSink, FileSink, load
 from logbus.collectors.settings import MAX_LEVELS, level_name
 from logbus.errors import ConfigurationError
 
+pytestmark = pytest.mark.usefixtures("working_directory")
+
 Write = Callable[[object], Path]
-
-
-@pytest.fixture(autouse=True)
-def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
-import loguru
 import pytest
 
 from logbus.producers.direct import Direct
@@ -18,12 +17,7 @@ from logbus.producers.producer import producer_for
 from logbus.producers.settings import resolve
 from logbus.rules import Rule
 from tests.kept import Kept
-from tests.modules import SOURCE, Make, modules
-
-
-def real() -> Any:
-    """Loguru's own object: not a global of this module, where something else would stand for it."""
-    return loguru.logger
+from tests.modules import SOURCE, Make, begin, modules, real
 
 
 @pytest.fixture
@@ -31,18 +25,6 @@ def module() -> Iterator[Make]:
     """Makes modules of an application."""
     with modules() as make:
         yield make
-
-
-@pytest.fixture
-def kept() -> Kept:
-    """A producer for loguru to log to."""
-    return Kept()
-
-
-def begin(kept: Kept, **options: Any) -> None:
-    """Makes loguru log to it, directly."""
-    LOGURU.begin(kept.producer, **({"level": 20} | options))
-    assert LOGURU.kind() == "direct"
 
 
 def test_rules_change_the_methods_of_the_modules_they_cover(module: Make, kept: Kept) -> None:

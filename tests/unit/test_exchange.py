@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,31 +10,21 @@ import pytest
 from logbus.collectors import route as route_module
 from logbus.collectors.filter import SinkFilter
 from logbus.collectors.format import JsonFormat
-from logbus.collectors.histogram import Histogram
-from logbus.collectors.ledger import Ledger
 from logbus.collectors.plan import Slot
-from logbus.collectors.route import Destination, Router
-from logbus.collectors.sinks.base import Sink
+from logbus.collectors.route import Destination
 from logbus.collectors.sinks.file import FileSink
-from logbus.collectors.writer import Writer
 from logbus.errors import ControlError, SinkError
+from tests.bench import Gated, RouterBench
 from tests.eventually import eventually
 from tests.frames import producer
-from tests.unit.test_writer_succession import ENOUGH, Gated
 
 
-class Bench:
+class Bench(RouterBench):
     """A router on a ledger, with file sinks by name and path."""
 
-    def __init__(self, ledger: Ledger, directory: Path) -> None:
-        self.ledger = ledger
-        self.directory = directory
-        self.router = Router()
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
         self.format = JsonFormat()
-
-    def make(self, sink: Sink, behind: Sequence[Writer], latency: Histogram) -> Writer:
-        """A writer as the collector makes it."""
-        return Writer(sink, self.ledger, complain=lambda text: None, behind=behind, latency=latency)
 
     def file(self, name: str, path: str) -> Destination:
         """A file sink that takes everything."""
@@ -82,13 +70,8 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """A bench; its writers are ended with the test."""
-    with closing(Ledger.open(tmp_path / "state", name="t")) as ledger:
-        bench = Bench(ledger, tmp_path)
+    with Bench(tmp_path) as bench:
         yield bench
-        for writer in bench.router.writers:
-            if isinstance(writer.sink, Gated):
-                writer.sink.gate.set()
-            writer.finish(time.monotonic() + ENOUGH)
 
 
 def test_what_stays_keeps_its_writer(bench: Bench) -> None:

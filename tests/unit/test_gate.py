@@ -14,6 +14,7 @@ import pytest
 from logbus.producers import gate as module
 from logbus.producers.gate import Gate, read_snapshot
 from logbus.rules import Levels, Rule, Table
+from logbus.wire import MAX_NAMES
 from tests.eventually import eventually
 
 
@@ -140,9 +141,17 @@ def test_names_are_told_once(gate: Gate, front: RecordingFront) -> None:
     assert gate.names() == ["a", "b"]
     assert gate.names() is None
     front.loggers.append("c")
-    assert gate.names() == ["a", "b", "c"]
+    assert gate.names() == ["c"]
     gate.forget_told()
     assert gate.names() == ["a", "b", "c"]
+
+
+def test_a_frame_takes_only_so_many_names(gate: Gate, front: RecordingFront) -> None:
+    """The rest of a crowd of loggers is told with the next ones."""
+    front.loggers = [f"n{number:04}" for number in range(MAX_NAMES + 2)]
+    assert gate.names() == front.loggers[:MAX_NAMES]
+    assert gate.names() == front.loggers[MAX_NAMES:]
+    assert gate.names() is None
 
 
 def test_a_look_that_fails_stops_nobody(gate: Gate, front: RecordingFront) -> None:

@@ -14,61 +14,26 @@ import time
 import warnings
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import pytest
 
 from logbus.producers.context import context
 from logbus.producers.exception import finish
 from logbus.producers.handler import LogbusHandler
-from logbus.producers.producer import Producer
-
-
-class Entry(NamedTuple):
-    """What a producer is given."""
-
-    created: float
-    site: tuple[str, int, str, str, str, int]
-    thread: str
-    message: str
-    extra: dict[str, Any] | None
-    nested: dict[str, Any] | None
-    exception: Any
-    size: int
-
-
-class Recorder:
-    """A producer that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.flushed = 0
-
-    def emit(self, *arguments: Any) -> None:
-        """Keeps one record."""
-        self.entries.append(Entry(*arguments))
-
-    def flush_soon(self) -> bool:
-        """Counts."""
-        self.flushed += 1
-        return True
-
-    @property
-    def last(self) -> Entry:
-        """The newest record."""
-        return self.entries[-1]
+from tests.kept import Kept
 
 
 @pytest.fixture
-def taken() -> Recorder:
+def taken() -> Kept:
     """Everything that the handler hands over."""
-    return Recorder()
+    return Kept()
 
 
 @pytest.fixture
-def handler(taken: Recorder) -> LogbusHandler:
-    """A handler in front of the recorder."""
-    return LogbusHandler.of(cast("Producer", taken))
+def handler(taken: Kept) -> LogbusHandler:
+    """A handler in front of it."""
+    return LogbusHandler.of(taken.producer)
 
 
 @pytest.fixture
@@ -82,7 +47,7 @@ def log(handler: LogbusHandler) -> logging.Logger:
 
 
 @pytest.fixture(params=["first", "again"])
-def warm(request: pytest.FixtureRequest, handler: LogbusHandler, taken: Recorder) -> None:
+def warm(request: pytest.FixtureRequest, handler: LogbusHandler, taken: Kept) -> None:
     """A handler that has seen the call site of ``logged`` before, or not: what it remembers must not show."""
     if request.param == "again":
         handler.handle(logged())
@@ -96,7 +61,7 @@ def logged(**attributes: Any) -> logging.LogRecord:
     return record
 
 
-def test_a_record_arrives_whole(log: logging.Logger, taken: Recorder) -> None:
+def test_a_record_arrives_whole(log: logging.Logger, taken: Kept) -> None:
     """Logger, level, place, thread, time and message are those of the call."""
     before = time.time()
     log.warning("%s for %d", "tea", 3, extra={"till": 4})
@@ -110,7 +75,7 @@ def test_a_record_arrives_whole(log: logging.Logger, taken: Recorder) -> None:
     assert found.size >= len("tea for 3")
 
 
-def test_a_place_that_logs_twice_is_the_same_place(log: logging.Logger, taken: Recorder) -> None:
+def test_a_place_that_logs_twice_is_the_same_place(log: logging.Logger, taken: Kept) -> None:
     """What is remembered of a call site holds nothing of its records."""
     for number in range(3):
         log.log(10 * (number + 1), "n %d", number, extra={f"k{number}": number} if number else None)
@@ -156,7 +121,7 @@ EXTRAS: list[tuple[Any, dict[str, Any] | None, dict[str, Any] | None]] = [
 @pytest.mark.usefixtures("warm")
 def test_an_extra_field_of_any_kind_arrives(
     handler: LogbusHandler,
-    taken: Recorder,
+    taken: Kept,
     value: Any,
     extra: dict[str, Any] | None,
     nested: dict[str, Any] | None,
@@ -168,7 +133,7 @@ def test_an_extra_field_of_any_kind_arrives(
 
 
 @pytest.mark.usefixtures("warm")
-def test_what_was_logged_is_not_what_it_becomes(handler: LogbusHandler, taken: Recorder) -> None:
+def test_what_was_logged_is_not_what_it_becomes(handler: LogbusHandler, taken: Kept) -> None:
     """A record holds the values of the moment of the call, not those of the moment of its sending."""
     thing, items = Mutable(), ["tea"]
     handler.handle(logged(args=(thing,), thing=thing, items=items))
@@ -179,7 +144,7 @@ def test_what_was_logged_is_not_what_it_becomes(handler: LogbusHandler, taken: R
 
 
 @pytest.mark.usefixtures("warm")
-def test_a_cycle_and_a_giant_are_bounded(handler: LogbusHandler, taken: Recorder) -> None:
+def test_a_cycle_and_a_giant_are_bounded(handler: LogbusHandler, taken: Kept) -> None:
     """Values that never end do, in bounded time and space."""
     cycle: list[Any] = []
     cycle.append(cycle)
@@ -193,7 +158,7 @@ def test_a_cycle_and_a_giant_are_bounded(handler: LogbusHandler, taken: Recorder
 
 
 @pytest.mark.usefixtures("warm")
-def test_keys_of_any_kind_arrive(handler: LogbusHandler, taken: Recorder) -> None:
+def test_keys_of_any_kind_arrive(handler: LogbusHandler, taken: Kept) -> None:
     """A key that is no string becomes one, beside the others."""
     record = logged(k=1)
     cast("dict[Any, Any]", record.__dict__)[5] = "five"
@@ -221,7 +186,7 @@ def test_keys_of_any_kind_arrive(handler: LogbusHandler, taken: Recorder) -> Non
     ],
 )
 @pytest.mark.usefixtures("warm")
-def test_a_message_of_any_kind_arrives(handler: LogbusHandler, taken: Recorder, msg: Any, args: Any, text: str) -> None:
+def test_a_message_of_any_kind_arrives(handler: LogbusHandler, taken: Kept, msg: Any, args: Any, text: str) -> None:
     """What can be formatted is; what can't says so, with its template and its arguments."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -235,7 +200,7 @@ def test_a_message_of_any_kind_arrives(handler: LogbusHandler, taken: Recorder, 
 @pytest.mark.parametrize("length", [8192, 8193, 65_536, 65_537, 10**6])
 @pytest.mark.parametrize("how", ["message", "argument"])
 @pytest.mark.usefixtures("warm")
-def test_a_long_message_is_cut_at_the_limit(handler: LogbusHandler, taken: Recorder, length: int, how: str) -> None:
+def test_a_long_message_is_cut_at_the_limit(handler: LogbusHandler, taken: Kept, length: int, how: str) -> None:
     """Up to 65,536 characters arrive whole, beyond them the start and what is missing."""
     text = "x" * length
     handler.handle(logged(msg=text if how == "message" else "%s", args=() if how == "message" else (text,)))
@@ -245,7 +210,7 @@ def test_a_long_message_is_cut_at_the_limit(handler: LogbusHandler, taken: Recor
 
 
 @pytest.mark.usefixtures("warm")
-def test_sizes_follow_what_is_held(handler: LogbusHandler, taken: Recorder) -> None:
+def test_sizes_follow_what_is_held(handler: LogbusHandler, taken: Kept) -> None:
     """The estimate is at least what the texts take in memory, so that the limit in bytes is one."""
     for text, width in (("x" * 5000, 1), ("𐍈" * 5000, 4)):
         for attributes in ({"msg": text}, {"a": text}, {"a": [text]}):
@@ -253,7 +218,7 @@ def test_sizes_follow_what_is_held(handler: LogbusHandler, taken: Recorder) -> N
             assert taken.last.size >= 5000 * width
 
 
-def test_an_exception_arrives(log: logging.Logger, taken: Recorder) -> None:
+def test_an_exception_arrives(log: logging.Logger, taken: Kept) -> None:
     """Type, message and lines of what was raised, from exception() and from exc_info in each of its forms."""
     try:
         raise ValueError("sold out")
@@ -270,13 +235,13 @@ def test_an_exception_arrives(log: logging.Logger, taken: Recorder) -> None:
 
 @pytest.mark.parametrize("exc_info", [None, False, (), (None, None, None), True, 5, "text", (1, 2), [1, 2, 3]])
 @pytest.mark.usefixtures("warm")
-def test_an_exc_info_without_an_exception_is_none(handler: LogbusHandler, taken: Recorder, exc_info: Any) -> None:
+def test_an_exc_info_without_an_exception_is_none(handler: LogbusHandler, taken: Kept, exc_info: Any) -> None:
     """``exc_info=True`` outside of an except block, or anything made by hand: the record arrives without it."""
     handler.handle(logged(exc_info=exc_info))
     assert (taken.last.message, taken.last.exception) == ("sold tea", None)
 
 
-def test_a_formatted_exception_arrives(handler: LogbusHandler, taken: Recorder) -> None:
+def test_a_formatted_exception_arrives(handler: LogbusHandler, taken: Kept) -> None:
     """A record that came through a queue has only the text of its traceback left."""
     handler.handle(logged(exc_text='Traceback (most recent call last):\n  File "a", line 1, in f\nKeyError: 5'))
     kind, message, lines, *_ = finish(taken.last.exception)
@@ -285,7 +250,7 @@ def test_a_formatted_exception_arrives(handler: LogbusHandler, taken: Recorder) 
     assert taken.last.message == "sold tea"
 
 
-def test_a_stack_arrives_as_a_field(log: logging.Logger, taken: Recorder) -> None:
+def test_a_stack_arrives_as_a_field(log: logging.Logger, taken: Kept) -> None:
     """``stack_info=True`` puts the stack among the extra fields, bounded."""
     log.info("here", stack_info=True, extra={"k": 1})
     assert taken.last.extra is not None
@@ -297,7 +262,7 @@ def test_a_stack_arrives_as_a_field(log: logging.Logger, taken: Recorder) -> Non
 
 
 @pytest.mark.usefixtures("warm")
-def test_the_context_is_part_of_a_record_and_gives_way_to_it(handler: LogbusHandler, taken: Recorder) -> None:
+def test_the_context_is_part_of_a_record_and_gives_way_to_it(handler: LogbusHandler, taken: Kept) -> None:
     """Fields of the context are there unless the record has a field of that name."""
     with context(request_id="r1", basket=["tea"], till=1):
         handler.handle(logged(till=2))
@@ -307,7 +272,7 @@ def test_the_context_is_part_of_a_record_and_gives_way_to_it(handler: LogbusHand
     assert not taken.last.extra
 
 
-def test_what_other_handlers_left_on_a_record_is_no_field(log: logging.Logger, taken: Recorder) -> None:
+def test_what_other_handlers_left_on_a_record_is_no_field(log: logging.Logger, taken: Kept) -> None:
     """A formatter puts ``message`` and ``asctime`` on the record; neither was logged by anybody."""
     other = logging.StreamHandler(SimpleNamespace(write=lambda text: None, flush=lambda: None))
     other.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -317,7 +282,7 @@ def test_what_other_handlers_left_on_a_record_is_no_field(log: logging.Logger, t
         assert (taken.last.message, taken.last.extra) == ("hello there", {"k": 1})
 
 
-def test_records_from_elsewhere_arrive(handler: LogbusHandler, taken: Recorder) -> None:
+def test_records_from_elsewhere_arrive(handler: LogbusHandler, taken: Kept) -> None:
     """Through a queue, a pickle or a socket: attributes may come in any order, and the field is still a field."""
     first = queue.SimpleQueue[Any]()
     logging.handlers.QueueHandler(first).handle(logged(k=1))
@@ -342,7 +307,7 @@ class Odd(logging.LogRecord):
         self.last = [2]
 
 
-def test_records_of_another_class_arrive(log: logging.Logger, taken: Recorder) -> None:
+def test_records_of_another_class_arrive(log: logging.Logger, taken: Kept) -> None:
     """A record factory may add what it likes, wherever it likes."""
     logging.setLogRecordFactory(Odd)
     for _ in range(2):
@@ -365,7 +330,7 @@ ATTRIBUTES = (
 )
 @pytest.mark.usefixtures("warm")
 def test_a_record_with_an_odd_attribute_is_not_lost(
-    handler: LogbusHandler, taken: Recorder, attribute: str, value: Any
+    handler: LogbusHandler, taken: Kept, attribute: str, value: Any
 ) -> None:
     """Records made by hand hold anything anywhere: one record comes out for each, with its message."""
     for _ in range(2):
@@ -381,7 +346,7 @@ def test_a_record_with_an_odd_attribute_is_not_lost(
 
 
 @pytest.mark.parametrize("attribute", [*ATTRIBUTES, "processName", "relativeCreated", "stack_info"])
-def test_a_record_that_lacks_an_attribute_is_said_to(handler: LogbusHandler, taken: Recorder, attribute: str) -> None:
+def test_a_record_that_lacks_an_attribute_is_said_to(handler: LogbusHandler, taken: Kept, attribute: str) -> None:
     """Even what is hardly a record any more leaves one line, and its fields if it has what is needed."""
     record = logged(k=1)
     delattr(record, attribute)
@@ -392,14 +357,14 @@ def test_a_record_that_lacks_an_attribute_is_said_to(handler: LogbusHandler, tak
         assert entry.message == "sold tea" or "could not be read" in entry.message
 
 
-def test_nothing_that_is_handled_raises(handler: LogbusHandler, taken: Recorder) -> None:
+def test_nothing_that_is_handled_raises(handler: LogbusHandler, taken: Kept) -> None:
     """What is no record at all is one line that says so."""
     for thing in (object(), SimpleNamespace(), SimpleNamespace(name=5, levelno="x"), None):
         handler.handle(cast("logging.LogRecord", thing))
         assert "could not be read" in taken.last.message
 
 
-def test_the_handlers_level_holds(log: logging.Logger, handler: LogbusHandler, taken: Recorder) -> None:
+def test_the_handlers_level_holds(log: logging.Logger, handler: LogbusHandler, taken: Kept) -> None:
     """A handler has a level, by name too."""
     handler.setLevel("WARNING")
     log.info("quiet")
@@ -407,7 +372,7 @@ def test_the_handlers_level_holds(log: logging.Logger, handler: LogbusHandler, t
     assert [entry.message for entry in taken.entries] == ["loud"]
 
 
-def test_a_filter_may_refuse_a_record(handler: LogbusHandler, taken: Recorder) -> None:
+def test_a_filter_may_refuse_a_record(handler: LogbusHandler, taken: Kept) -> None:
     """A filter of the handler sees each record before it is taken."""
     handler.addFilter(lambda record: record.getMessage() != "sold tea")
     assert handler.handle(logged()) is False
@@ -415,7 +380,7 @@ def test_a_filter_may_refuse_a_record(handler: LogbusHandler, taken: Recorder) -
     assert [entry.message for entry in taken.entries] == ["sold milk"]
 
 
-def test_a_filter_may_add_fields(handler: LogbusHandler, taken: Recorder) -> None:
+def test_a_filter_may_add_fields(handler: LogbusHandler, taken: Kept) -> None:
     """What a filter puts on a record is a field like any other."""
 
     def add(record: logging.LogRecord) -> bool:
@@ -427,7 +392,7 @@ def test_a_filter_may_add_fields(handler: LogbusHandler, taken: Recorder) -> Non
     assert taken.last.extra == {"k": 1, "user": "u1"}
 
 
-def test_a_filter_may_replace_a_record(handler: LogbusHandler, taken: Recorder) -> None:
+def test_a_filter_may_replace_a_record(handler: LogbusHandler, taken: Kept) -> None:
     """Since Python 3.12 a filter's record takes the place of the one that was logged; before, it is a mere yes."""
     original, other = logged(), logged(args=("milk",))
     handler.addFilter(cast("Any", lambda record: other))
@@ -444,7 +409,7 @@ def finished(handler: LogbusHandler) -> Iterator[LogbusHandler]:
     handler.close()
 
 
-def test_flushing_is_bounded(finished: LogbusHandler, taken: Recorder) -> None:
+def test_flushing_is_bounded(finished: LogbusHandler, taken: Kept) -> None:
     """Logging flushes every handler, at exit and in dictConfig: the producer knows how long that is worth."""
     finished.flush()
     assert taken.flushed == 1

@@ -3,49 +3,28 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import logging
 import pickle
 import unittest.mock
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NoReturn, cast
 
 import pytest
 
 from logbus.producers.context import bind, clear_context, context
-from logbus.producers.gate import Gate
 from logbus.producers.stdlib import STDLIB
-from logbus.rules import Levels, Rule
+from logbus.rules import Rule
+from tests.turn import Turn, turns
 
 R1 = (("request_id", "r1"),)
 
 
 @pytest.fixture
-def gate() -> Iterator[Gate]:
-    """A gate that has the loggers of this process, at INFO, until the test ends."""
-    logging.getLogger().setLevel(logging.INFO)
-    gate = Gate(component="billing")
-    gate.begin(worker="api-1", pid=42, host="h", snapshot=None)
-    gate.attach(STDLIB)
-    yield gate
-    gate.close()
-
-
-Turn = Callable[..., bool]
-
-
-@pytest.fixture
-def turn(gate: Gate) -> Turn:
+def turn() -> Iterator[Turn]:
     """Puts rules into force, and says whether they are."""
-    versions = itertools.count(1)
-
-    def turn(*rules: Rule) -> bool:
-        version = next(versions)
-        assert gate.take(Levels("l", version, rules), welcome=False)
-        return gate.confirmed()[0] == version
-
-    return turn
+    with turns() as turn:
+        yield turn
 
 
 def entry_points(log: Any) -> list[str]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-import loguru
 import pytest
 from loguru import logger
 
@@ -22,18 +20,7 @@ from logbus.producers.recorder import Flight
 from logbus.rules import Rule
 from tests.eventually import eventually
 from tests.kept import Kept
-
-
-def real() -> Any:
-    """Loguru's own object, whatever stands for it in this module."""
-    return loguru.logger
-
-
-@pytest.fixture
-def kept() -> Iterator[Kept]:
-    """A producer for loguru to log to."""
-    yield Kept()
-    LOGURU.end()
+from tests.modules import real
 
 
 def is_direct(found: Any) -> bool:

@@ -8,36 +8,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from logbus.errors import ConfigurationError
 from logbus.producers.recorder import MAX_BYTES, MAX_RECORDS, Flight, Recorder
+from tests.kept import Entry
 
 SITE = ("shop.till", 10, "DEBUG", "till", "sell", 7)
 ERROR = ("shop.till", 40, "ERROR", "till", "sell", 9)
 
 
-class Emitted(NamedTuple):
-    """What a producer is given."""
-
-    created: float
-    site: tuple[Any, ...]
-    thread: str
-    message: str
-    extra: dict[str, Any] | None
-    nested: dict[str, Any] | None
-    exception: Any
-    size: int
-
-
-class Out(list[Emitted]):
+class Out(list[Entry]):
     """A producer that keeps what it is given."""
 
     def put(self, *arguments: Any) -> None:
         """Takes one record."""
-        self.append(Emitted(*arguments))
+        self.append(Entry(*arguments))
 
     @property
     def messages(self) -> list[str]:

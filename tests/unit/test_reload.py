@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,24 +13,19 @@ import pytest
 from logbus.collectors.commands import Asker
 from logbus.collectors.config import read
 from logbus.collectors.destinations import destinations
-from logbus.collectors.histogram import Histogram
-from logbus.collectors.ledger import Ledger
 from logbus.collectors.receiver import Receiver
 from logbus.collectors.redact import Redactor
 from logbus.collectors.reload import MAX_LINES, Reloader
-from logbus.collectors.route import Router
-from logbus.collectors.sinks.base import Sink
-from logbus.collectors.writer import Writer
 from logbus.errors import ConfigurationError, ControlError, LogbusError, PageError, SinkError
+from tests.bench import RouterBench
 from tests.eventually import eventually
 
 
-class Bench:
+class Bench(RouterBench):
     """A router and a reloader around a configuration file, and what the reloader has said."""
 
-    def __init__(self, ledger: Ledger, directory: Path) -> None:
-        self.ledger = ledger
-        self.directory = directory
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
         self.file = directory / "c.json"
         self.told: list[str] = []
         self.said: list[tuple[str, dict[str, Any]]] = []
@@ -39,7 +33,6 @@ class Bench:
         self.refusal: Exception | None = None
         self.write()
         configuration = read(self.file, {}, {})
-        self.router = Router()
         self.router.commit(self.router.prepare(destinations(configuration.settings), self.make))
         # What a reload needs of the receiver is its redactor.
         self.receiver = Receiver(cast("Any", None), Redactor())
@@ -57,10 +50,6 @@ class Bench:
         """A configuration: one file sink called main, others, other sections."""
         main = {"type": "file", "name": "main", "path": str(self.directory / "main.log")}
         self.file.write_text(json.dumps({"sinks": [main, *sinks], **sections}))
-
-    def make(self, sink: Sink, behind: Sequence[Writer], latency: Histogram) -> Writer:
-        """A writer as the collector makes it."""
-        return Writer(sink, self.ledger, complain=lambda text: None, behind=behind, latency=latency)
 
     def configure(self, levels: Mapping[str, int], selectors: Iterable[str]) -> None:
         """The book of levels."""
@@ -85,11 +74,8 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """A bench; its writers are ended with the test."""
-    with closing(Ledger.open(tmp_path / "state", name="t")) as ledger:
-        bench = Bench(ledger, tmp_path)
+    with Bench(tmp_path) as bench:
         yield bench
-        for writer in bench.router.writers:
-            writer.finish(time.monotonic() + 10)
 
 
 def test_a_valid_file_is_swapped_in_whole(bench: Bench) -> None:

@@ -17,58 +17,27 @@ import pytest
 from logbus.producers import stdlib as module
 from logbus.producers.gate import Gate
 from logbus.producers.stdlib import STDLIB
-from logbus.rules import Levels, Rule
+from logbus.rules import Rule
 from tests.eventually import eventually
+from tests.lines import Lines, root_lines
+from tests.race import race
+from tests.turn import Turn, turns
 
 R1 = (("request_id", "r1"),)
 
 
 @pytest.fixture
-def gate() -> Iterator[Gate]:
-    """A gate that has the loggers of this process, at INFO, until the test ends."""
-    logging.getLogger().setLevel(logging.INFO)
-    gate = Gate(component="billing")
-    gate.begin(worker="api-1", pid=42, host="h", snapshot=None)
-    gate.attach(STDLIB)
-    yield gate
-    gate.close()
-
-
-Turn = Callable[..., bool]
-
-
-@pytest.fixture
-def turn(gate: Gate) -> Turn:
+def turn() -> Iterator[Turn]:
     """Puts rules into force, and says whether they are."""
-    versions = itertools.count(1)
-
-    def turn(*rules: Rule) -> bool:
-        version = next(versions)
-        assert gate.take(Levels("l", version, rules), welcome=False)
-        return gate.confirmed()[0] == version
-
-    return turn
-
-
-class Lines(logging.Handler):
-    """A handler of the application: the messages that it gets."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keeps one."""
-        self.messages.append(record.getMessage())
+    with turns() as turn:
+        yield turn
 
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
     """What another handler of the root logger sees."""
-    handler = Lines()
-    logging.getLogger().addHandler(handler)
-    yield handler
-    logging.getLogger().removeHandler(handler)
+    with root_lines() as lines:
+        yield lines
 
 
 def level_of(name: str) -> int:
@@ -324,7 +293,7 @@ def test_a_hook_of_somebody_else_on_top_of_ours_stays(turn: Turn, monkeypatch: p
     assert logging.Logger.setLevel.__module__ == "logging"
 
 
-def test_nobody_waits_for_logging_s_lock(turn: Turn, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_for_logging_s_lock(turn: Turn, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its holder may be waiting for the sender: the rules wait, unconfirmed, and come as soon as the lock is free."""
     held, release = threading.Event(), threading.Event()
 
@@ -344,8 +313,8 @@ def test_nobody_waits_for_logging_s_lock(turn: Turn, gate: Gate, monkeypatch: py
     finally:
         release.set()
         holder.join()
-    eventually(gate.tick, 5)
-    assert (log.level, gate.confirmed()[0]) == (10, 1)
+    eventually(turn.gate.tick, 5)
+    assert (log.level, turn.gate.confirmed()[0]) == (10, 1)
 
 
 def test_who_holds_the_lock_may_configure(turn: Turn) -> None:
@@ -359,8 +328,7 @@ def test_loggers_may_be_made_while_rules_change(turn: Turn, scale: Callable[[int
     """From the moment that a thread has a logger it has the level of a rule that was in force, never another."""
     turn(Rule("made", 10))
     wrong: list[tuple[str, int]] = []
-    done = threading.Event()
-    rounds = scale(5_000, 300)
+    rounds, levels = scale(5_000, 300), itertools.cycle((25, 10))
 
     def make(name: str) -> None:
         for number in range(rounds):
@@ -373,31 +341,16 @@ def test_loggers_may_be_made_while_rules_change(turn: Turn, scale: Callable[[int
                     wrong.append((logger.name, logger.level))
 
     def change() -> None:
-        for level in itertools.cycle((25, 10)):
-            if done.is_set():
-                return
-            turn(Rule("made", level))
-            STDLIB.look()
+        turn(Rule("made", next(levels)))
+        STDLIB.look()
 
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    threads = [threading.Thread(target=make, args=(name,)) for name in "abc"]
-    changer = threading.Thread(target=change)
-    try:
-        for thread in (changer, *threads):
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        done.set()
-        changer.join()
-        sys.setswitchinterval(before)
+    race(make, "abc", change)
     assert not wrong
     eventually(turn, 5)
     made = {name: logger for name, logger in logging.root.manager.loggerDict.items() if name.startswith("made.")}
     try:
-        levels = {name: cast("logging.Logger", made[f"made.{name}"]).level for name in ("a.0", "b.1", "c.3")}
-        assert levels == {"a.0": 30, "b.1": 0, "c.3": 30}
+        found = {name: cast("logging.Logger", made[f"made.{name}"]).level for name in ("a.0", "b.1", "c.3")}
+        assert found == {"a.0": 30, "b.1": 0, "c.3": 30}
         assert not STDLIB._holds
     finally:
         for name in made:
@@ -455,7 +408,7 @@ def test_a_forked_child_keeps_the_rules(turn: Turn) -> None:
     assert level_of("shop.till") == 10
 
 
-def test_the_loggers_belong_to_one_gate_at_a_time(gate: Gate, turn: Turn) -> None:
+def test_the_loggers_belong_to_one_gate_at_a_time(turn: Turn) -> None:
     """Another takes them over with the rules that it has, and the first has no say in them any more."""
     turn(Rule("till", 10))
     other = Gate()
@@ -470,20 +423,20 @@ def test_the_loggers_belong_to_one_gate_at_a_time(gate: Gate, turn: Turn) -> Non
     assert STDLIB.gate is None
 
 
-def test_leaving_gives_everything_back(gate: Gate, turn: Turn) -> None:
+def test_leaving_gives_everything_back(turn: Turn) -> None:
     """Levels, gates and hooks, while rules of every kind are in force."""
     log, original = logging.getLogger("shop.till"), logging.Logger.setLevel
     log.setLevel(30)
     turn(Rule("till", 10), Rule("", 5), Rule("door", 10, where=R1))
     assert logging.getLogger("door").isEnabledFor(5)
-    gate.close()
+    turn.gate.close()
     assert (log.level, logging.root.level, level_of("door")) == (30, 20, 20)
     assert logging.Logger.setLevel is original
     assert not STDLIB._holds
-    gate.attach(STDLIB)
+    turn.gate.attach(STDLIB)
 
 
-def test_the_names_are_those_of_loggers_and_of_silent_modules(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_names_are_those_of_loggers_and_of_silent_modules(turn: Turn, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module of a known application is a component that may be named, though it has never logged."""
     logging.getLogger("shop.till.drawer")
     monkeypatch.setitem(sys.modules, "proxywhirl.circuit_breaker", cast("Any", object()))

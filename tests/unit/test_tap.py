@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import logging.config
-import sys
-import threading
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import pytest
 
@@ -22,22 +21,12 @@ from logbus.producers.stdlib import STDLIB
 from logbus.producers.tap import Tap
 from logbus.rules import Levels, Rule
 from tests.eventually import eventually
+from tests.kept import Entry
+from tests.lines import Lines, root_lines
+from tests.race import race
 
 R1 = (("request_id", "r1"),)
 NOBODY = (("request_id", "nobody's"),)
-
-
-class Emitted(NamedTuple):
-    """What a producer is given."""
-
-    created: float
-    site: tuple[Any, ...]
-    thread: str
-    message: str
-    extra: dict[str, Any] | None
-    nested: dict[str, Any] | None
-    exception: Any
-    size: int
 
 
 class Worker:
@@ -46,12 +35,12 @@ class Worker:
     def __init__(self, flight: Flight) -> None:
         self.gate = Gate()
         self.recorder = self.gate.recorder = Recorder(flight)
-        self.emitted: list[Emitted] = []
+        self.emitted: list[Entry] = []
         self.emit = self.recorder.behind(self._put)
         self._version = 0
 
     def _put(self, *arguments: Any) -> None:
-        self.emitted.append(Emitted(*arguments))
+        self.emitted.append(Entry(*arguments))
 
     @property
     def messages(self) -> list[str]:
@@ -66,18 +55,6 @@ class Worker:
     def flush_soon(self) -> bool:
         """There is nothing to wait for."""
         return True
-
-
-class Lines(logging.Handler):
-    """A handler or filter of the application that notes what it sees."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keeps one."""
-        self.messages.append(record.getMessage())
 
 
 class Seen(logging.Filter):
@@ -116,10 +93,8 @@ def worker(flight: Flight) -> Iterator[Worker]:
 @pytest.fixture
 def lines() -> Iterator[Lines]:
     """What another handler of the root logger sees."""
-    handler = Lines()
-    logging.getLogger().addHandler(handler)
-    yield handler
-    logging.getLogger().removeHandler(handler)
+    with root_lines() as lines:
+        yield lines
 
 
 @pytest.fixture
@@ -352,7 +327,7 @@ def test_no_other_handler_ever_sees_it(
     worker: Worker, log: logging.Logger, lines: Lines, scale: Callable[[int, int], int]
 ) -> None:
     """While loggers are made, rules change and requests fail, in threads: each DEBUG record is in one place."""
-    rounds, done = scale(5_000, 400), threading.Event()
+    rounds, numbers = scale(5_000, 400), itertools.count(1)
 
     def work(name: str) -> None:
         for number in range(rounds):
@@ -362,25 +337,11 @@ def test_no_other_handler_ever_sees_it(
                     logging.getLogger(f"made.{name}.{number % 100}").error("failed")
 
     def change() -> None:
-        number = 0
-        while not done.is_set():
-            number += 1
-            worker.turn(Rule("made", 10 + number % 3, where=NOBODY), *([Rule("", 15)] if number % 2 else []))
-            STDLIB.look()
+        number = next(numbers)
+        worker.turn(Rule("made", 10 + number % 3, where=NOBODY), *([Rule("", 15)] if number % 2 else []))
+        STDLIB.look()
 
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
-    changer = threading.Thread(target=change)
-    try:
-        for thread in (changer, *threads):
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        done.set()
-        changer.join()
-        sys.setswitchinterval(before)
+    race(work, "ab", change)
     assert set(lines.messages) == {"failed"}
     details = [message for message in worker.messages if message.startswith("detail")]
     assert len(details) == len(set(details)) == 2 * len(range(0, rounds, 5))

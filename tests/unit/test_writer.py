@@ -3,57 +3,40 @@
 from __future__ import annotations
 
 import errno
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from logbus.collectors import writer as writer_module
-from logbus.collectors.ledger import Ledger
-from logbus.collectors.sinks.base import Sink
 from logbus.collectors.sinks.file import FileSink
-from logbus.collectors.sinks.memory import MemorySink
 from logbus.collectors.writer import Writer
 from logbus.errors import SinkError
 from logbus.wire import HIGH_WATER_MARK, SHUTDOWN
+from tests.bench import ENOUGH, A, Held, WriterBench
 from tests.eventually import eventually
-from tests.frames import producer
-
-A = producer(1)
-#: Seconds that a test gives a writer for its end.
-ENOUGH = 20.0
 
 
-class Scripted(MemorySink):
+class Scripted(Held):
     """A sink that fails, waits or loses track as a test tells it."""
 
     def __init__(self, name: str = "main", *, patient: bool = True) -> None:
         super().__init__(name)
         self.patient = patient
-        self.failure: Exception | None = None
         self.undone = True
         self.looks = 0
         self.reopened = 0
         self.closed = False
         self.writes = 0
-        self.gate = threading.Event()
         self.gate.set()
-        self.inside = threading.Event()
         self.seen: list[object] = []
         self.row: Callable[[], object] = lambda: None
 
     def write(self, data: bytes) -> None:
-        """Waits for the gate, then fails or keeps the lines."""
+        """Counts, and keeps what the row was then."""
         self.writes += 1
         self.seen.append(self.row())
-        self.inside.set()
-        assert self.gate.wait(ENOUGH)
-        if self.failure is not None:
-            raise self.failure
         super().write(data)
 
     def undo(self) -> bool:
@@ -73,57 +56,15 @@ class Scripted(MemorySink):
         self.closed = True
 
 
-class Bench:
-    """A ledger, and writers with what they complain of."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self.complaints: list[str] = []
-        self.started: list[Writer] = []
-
-    def start(self, sink: Sink, **options: Any) -> Writer:
-        """A writer, running."""
-        writer = Writer(sink, self.ledger, complain=self.complaints.append, **options)
-        writer.start()
-        self.started.append(writer)
-        return writer
-
-    def give(self, writer: Writer, *lines: str, first: int = 0) -> bool:
-        """Hands lines over as a turn of the collector does, in one delivery. False when they were not let in."""
-        with self.ledger.transaction() as change:
-            writer.row.offered += len(lines)
-            admitted = writer.admit(len(lines))
-            change.sink(writer.row)
-        if admitted:
-            writer.put("".join(f"{line}\n" for line in lines).encode(), len(lines), ((A, first, len(lines)),))
-        return admitted
-
-    def written(self, writer: Writer) -> bool:
-        """Whether nothing is queued any more."""
-        return writer.queued == 0
-
-    def law(self, writer: Writer) -> bool:
-        """Whether the sink's law holds."""
-        with self.ledger.transaction():
-            assert writer.row.problems(writer.queued) == []
-        return True
-
-
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WriterBench]:
     """A bench whose writers try again at once; its writers are ended."""
     monkeypatch.setattr(writer_module, "RETRY_S", 0.01)
-    with closing(Ledger.open(tmp_path / "state", name="t")) as ledger:
-        bench = Bench(ledger)
+    with WriterBench(tmp_path) as bench:
         yield bench
-        for writer in bench.started:
-            if isinstance(writer.sink, Scripted):
-                writer.sink.failure = None
-                writer.sink.gate.set()
-            writer.finish(time.monotonic() + ENOUGH)
 
 
-def test_lines_are_written_in_order(bench: Bench) -> None:
+def test_lines_are_written_in_order(bench: WriterBench) -> None:
     """Every line once, in the order of its coming; the row counts them as delivered."""
     sink = Scripted()
     writer = bench.start(sink)
@@ -136,7 +77,7 @@ def test_lines_are_written_in_order(bench: Bench) -> None:
     assert bench.law(writer)
 
 
-def test_an_intent_stands_in_the_ledger_before_the_write(bench: Bench) -> None:
+def test_an_intent_stands_in_the_ledger_before_the_write(bench: WriterBench) -> None:
     """How many, which, and how many were delivered before: a restart needs it to find out how far a write came."""
     sink = Scripted()
     writer = bench.start(sink)
@@ -151,7 +92,7 @@ def test_an_intent_stands_in_the_ledger_before_the_write(bench: Bench) -> None:
     assert second[:3] == (1, 2, ((A, 9, 1),))  # type: ignore[index]
 
 
-def test_a_sink_that_fails_is_tried_again(bench: Bench) -> None:
+def test_a_sink_that_fails_is_tried_again(bench: WriterBench) -> None:
     """Nothing is lost or doubled; the row says that it fails and why, is told once, and says nothing once it works."""
     sink = Scripted()
     sink.failure = OSError(errno.ENOSPC, "No space left on device")
@@ -172,7 +113,7 @@ def test_a_sink_that_fails_is_tried_again(bench: Bench) -> None:
     assert bench.law(writer)
 
 
-def test_what_can_not_be_undone_is_unknown(bench: Bench) -> None:
+def test_what_can_not_be_undone_is_unknown(bench: WriterBench) -> None:
     """A part of the write may be out there: it is not written again, and nobody calls it delivered or lost."""
     sink = Scripted()
     sink.failure, sink.undone = BrokenPipeError(errno.EPIPE, "Broken pipe"), False
@@ -184,7 +125,7 @@ def test_what_can_not_be_undone_is_unknown(bench: Bench) -> None:
     assert bench.law(writer)
 
 
-def test_a_sink_that_can_not_be_opened_again_fails_before_the_write(bench: Bench) -> None:
+def test_a_sink_that_can_not_be_opened_again_fails_before_the_write(bench: WriterBench) -> None:
     """No intent is left, and nothing is unknown though nothing could be undone."""
 
     class Gone(Scripted):
@@ -204,7 +145,7 @@ def test_a_sink_that_can_not_be_opened_again_fails_before_the_write(bench: Bench
     assert sink.lines() == [b"a"]
 
 
-def test_an_impatient_sink_drops_what_it_has_no_room_for(bench: Bench) -> None:
+def test_an_impatient_sink_drops_what_it_has_no_room_for(bench: WriterBench) -> None:
     """Counted as high_water_mark, exactly; what was let in is written."""
     sink = Scripted(patient=False)
     sink.gate.clear()
@@ -222,7 +163,7 @@ def test_an_impatient_sink_drops_what_it_has_no_room_for(bench: Bench) -> None:
     assert bench.law(writer)
 
 
-def test_what_is_being_written_counts_as_room_that_is_taken(bench: Bench) -> None:
+def test_what_is_being_written_counts_as_room_that_is_taken(bench: WriterBench) -> None:
     """A queue whose lines are all in hand is full still: or a slow sink would hold twice its limit."""
     sink = Scripted()
     sink.gate.clear()
@@ -236,7 +177,7 @@ def test_what_is_being_written_counts_as_room_that_is_taken(bench: Bench) -> Non
     assert not writer.pushes_back
 
 
-def test_a_failing_sink_does_not_push_back(bench: Bench) -> None:
+def test_a_failing_sink_does_not_push_back(bench: WriterBench) -> None:
     """A full disk must not stop the other sinks: beyond its queue the records of that one sink are dropped."""
     sink = Scripted()
     sink.failure = OSError(errno.ENOSPC, "No space left on device")
@@ -252,7 +193,7 @@ def test_a_failing_sink_does_not_push_back(bench: Bench) -> None:
     assert bench.law(writer)
 
 
-def test_the_end_writes_what_is_queued(bench: Bench) -> None:
+def test_the_end_writes_what_is_queued(bench: WriterBench) -> None:
     """Everything that was handed over is in the sink, which is closed."""
     sink = Scripted()
     sink.gate.clear()
@@ -265,7 +206,7 @@ def test_the_end_writes_what_is_queued(bench: Bench) -> None:
     assert bench.law(writer)
 
 
-def test_the_end_does_not_wait_for_a_sink_that_fails(bench: Bench) -> None:
+def test_the_end_does_not_wait_for_a_sink_that_fails(bench: WriterBench) -> None:
     """What it would not take until the deadline is dropped by the shutdown, exactly."""
     sink = Scripted()
     sink.failure = OSError(errno.ENOSPC, "No space left on device")
@@ -278,7 +219,7 @@ def test_the_end_does_not_wait_for_a_sink_that_fails(bench: Bench) -> None:
     assert bench.law(writer)
 
 
-def test_the_end_does_not_wait_for_a_write_that_hangs(bench: Bench) -> None:
+def test_the_end_does_not_wait_for_a_write_that_hangs(bench: WriterBench) -> None:
     """The write in hand is unknown, the rest dropped by the shutdown; if it ends after all, the books stay closed."""
     sink = Scripted()
     sink.gate.clear()
@@ -299,7 +240,7 @@ def test_the_end_does_not_wait_for_a_write_that_hangs(bench: Bench) -> None:
     assert bench.law(writer)
 
 
-def test_a_write_that_hangs_and_then_fails_changes_no_closed_book(bench: Bench) -> None:
+def test_a_write_that_hangs_and_then_fails_changes_no_closed_book(bench: WriterBench) -> None:
     """The error comes too late to be a matter of the ledger."""
     sink = Scripted()
     sink.gate.clear()
@@ -315,7 +256,7 @@ def test_a_write_that_hangs_and_then_fails_changes_no_closed_book(bench: Bench) 
     assert bench.law(writer)
 
 
-def test_a_sink_is_looked_at_on_request_and_when_nothing_comes(bench: Bench) -> None:
+def test_a_sink_is_looked_at_on_request_and_when_nothing_comes(bench: WriterBench) -> None:
     """A request is passed on at once; without one, a file that was moved is noticed within a second or so."""
     sink = Scripted()
     writer = bench.start(sink)
@@ -325,7 +266,7 @@ def test_a_sink_is_looked_at_on_request_and_when_nothing_comes(bench: Bench) -> 
     assert sink.writes == 0
 
 
-def test_a_look_that_fails_ends_nothing(bench: Bench) -> None:
+def test_a_look_that_fails_ends_nothing(bench: WriterBench) -> None:
     """What it says is said by the next write."""
 
     class Closed(Scripted):
@@ -342,7 +283,7 @@ def test_a_look_that_fails_ends_nothing(bench: Bench) -> None:
     assert sink.lines() == [b"a"]
 
 
-def test_a_new_life_begins_without_the_error_of_the_last(bench: Bench) -> None:
+def test_a_new_life_begins_without_the_error_of_the_last(bench: WriterBench) -> None:
     """A row that ended as failing says ok, and no error, once its sink is open."""
     with bench.ledger.transaction() as change:
         row = Writer(Scripted(), bench.ledger, complain=pytest.fail).row
@@ -354,14 +295,14 @@ def test_a_new_life_begins_without_the_error_of_the_last(bench: Bench) -> None:
     assert (document["state"], document["last_error"]) == ("ok", None)
 
 
-def test_what_can_not_be_opened_has_no_row(bench: Bench, tmp_path: Path) -> None:
+def test_what_can_not_be_opened_has_no_row(bench: WriterBench, tmp_path: Path) -> None:
     """A collector that does not start leaves nothing about its sinks in the ledger."""
     with pytest.raises(SinkError):
         bench.start(FileSink("main", tmp_path, json_lines=True))
     assert bench.ledger.sinks == {}
 
 
-def test_a_path_of_any_bytes_is_booked(bench: Bench, tmp_path: Path) -> None:
+def test_a_path_of_any_bytes_is_booked(bench: WriterBench, tmp_path: Path) -> None:
     """The intent holds the path: one that is not UTF-8 is written to like any other."""
     path = Path(str(tmp_path / "caf\udce9.jsonl"))
     writer = bench.start(FileSink("main", path, json_lines=True))

@@ -3,109 +3,29 @@
 from __future__ import annotations
 
 import errno
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from logbus.collectors import writer as writer_module
-from logbus.collectors.ledger import Ledger
-from logbus.collectors.sinks.base import Sink
 from logbus.collectors.sinks.file import FileSink
-from logbus.collectors.sinks.memory import MemorySink
 from logbus.collectors.writer import Writer
-from logbus.errors import SinkError
 from logbus.wire import SHUTDOWN
+from tests.bench import ENOUGH, Gated, WriterBench
 from tests.eventually import eventually
-from tests.frames import producer
-
-A = producer(1)
-ENOUGH = 20.0
-
-
-class Gated(MemorySink):
-    """A sink whose writes wait for the test, or fail as it says."""
-
-    def __init__(self, name: str, journal: list[str] | None = None) -> None:
-        super().__init__(name)
-        self.journal = journal if journal is not None else []
-        self.gate = threading.Event()
-        self.inside = threading.Event()
-        self.failure: Exception | None = None
-        self.refusals = 0
-
-    def open(self) -> None:
-        """Notes it; refuses as often as the test says."""
-        if self.refusals:
-            self.refusals -= 1
-            raise SinkError(self.name, "not yet")
-        self.journal.append(f"open {self.name}")
-
-    def write(self, data: bytes) -> None:
-        """Waits for the gate."""
-        self.inside.set()
-        assert self.gate.wait(ENOUGH)
-        if self.failure is not None:
-            raise self.failure
-        super().write(data)
-        self.journal.append(f"write {self.name}")
-
-    def close(self) -> None:
-        """Notes it."""
-        self.journal.append(f"close {self.name}")
-
-
-class Bench:
-    """A ledger, and writers with what they complain of."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self.complaints: list[str] = []
-        self.made: list[Writer] = []
-
-    def start(self, sink: Sink, *behind: Writer, queue_bytes: int = 1 << 20) -> Writer:
-        """A writer, running."""
-        writer = Writer(sink, self.ledger, complain=self.complaints.append, behind=behind, queue_bytes=queue_bytes)
-        writer.start()
-        self.made.append(writer)
-        return writer
-
-    def give(self, writer: Writer, *lines: str) -> bool:
-        """Hands lines over as a turn of the collector does. False when they were not let in."""
-        with self.ledger.transaction() as change:
-            writer.row.offered += len(lines)
-            admitted = writer.admit(len(lines))
-            change.sink(writer.row)
-        if admitted:
-            writer.put("".join(f"{line}\n" for line in lines).encode(), len(lines), ((A, 0, len(lines)),))
-        return admitted
-
-    def law(self, *writers: Writer) -> bool:
-        """Whether the law of the row that these writers share holds."""
-        with self.ledger.transaction():
-            assert writers[0].row.problems(sum(writer.queued for writer in writers)) == []
-        return True
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WriterBench]:
     """A bench whose writers try again at once; they are ended with the test."""
     monkeypatch.setattr(writer_module, "RETRY_S", 0.01)
-    with closing(Ledger.open(tmp_path / "state", name="t")) as ledger:
-        bench = Bench(ledger)
+    with WriterBench(tmp_path) as bench:
         yield bench
-        for writer in bench.made:
-            if isinstance(writer.sink, Gated):
-                writer.sink.failure, writer.sink.refusals = None, 0
-                writer.sink.gate.set()
-        for writer in bench.made:
-            writer.finish(time.monotonic() + ENOUGH)
 
 
-def test_the_next_writer_of_a_row_begins_when_the_last_has_ended(bench: Bench) -> None:
+def test_the_next_writer_of_a_row_begins_when_the_last_has_ended(bench: WriterBench) -> None:
     """It takes records at once, opens its sink after the other has closed its own, and the row counts both."""
     journal: list[str] = []
     old_sink, new_sink = Gated("main", journal), Gated("main", journal)
@@ -130,7 +50,7 @@ def test_the_next_writer_of_a_row_begins_when_the_last_has_ended(bench: Bench) -
     assert bench.law(old, new)
 
 
-def test_one_file_passes_from_sink_to_sink(bench: Bench, tmp_path: Path) -> None:
+def test_one_file_passes_from_sink_to_sink(bench: WriterBench, tmp_path: Path) -> None:
     """Another name, the same file: its lines stand in the order of their coming, and both rows are exact."""
     path = tmp_path / "log"
     writer = bench.start(FileSink("s0", path, json_lines=True))
@@ -149,7 +69,7 @@ def test_one_file_passes_from_sink_to_sink(bench: Bench, tmp_path: Path) -> None
     assert bench.complaints == []
 
 
-def test_a_retired_writer_gives_up_at_its_deadline(bench: Bench) -> None:
+def test_a_retired_writer_gives_up_at_its_deadline(bench: WriterBench) -> None:
     """What a sink that fails has not taken by then is dropped by the shutdown, and the next one begins."""
     old_sink, new_sink = Gated("main"), Gated("main")
     for sink in (old_sink, new_sink):
@@ -166,7 +86,7 @@ def test_a_retired_writer_gives_up_at_its_deadline(bench: Bench) -> None:
     assert bench.law(old, new)
 
 
-def test_a_write_that_hangs_is_given_up_by_who_looks(bench: Bench) -> None:
+def test_a_write_that_hangs_is_given_up_by_who_looks(bench: WriterBench) -> None:
     """Its books are closed a moment after the deadline, without waiting, and its row is free for the next."""
     old_sink, new_sink = Gated("main"), Gated("main")
     new_sink.gate.set()
@@ -194,7 +114,7 @@ def test_a_write_that_hangs_is_given_up_by_who_looks(bench: Bench) -> None:
     assert bench.law(old, new)
 
 
-def test_a_writer_may_end_before_its_turn_has_come(bench: Bench) -> None:
+def test_a_writer_may_end_before_its_turn_has_come(bench: WriterBench) -> None:
     """A reload that comes while another one drains: what waited behind is dropped at its own deadline, exactly."""
     first_sink, second_sink, third_sink = (Gated("main") for _ in range(3))
     first = bench.start(first_sink)
@@ -215,7 +135,7 @@ def test_a_writer_may_end_before_its_turn_has_come(bench: Bench) -> None:
     assert bench.law(first, second, third)
 
 
-def test_a_sink_that_can_not_be_opened_in_its_turn_is_tried_again(bench: Bench) -> None:
+def test_a_sink_that_can_not_be_opened_in_its_turn_is_tried_again(bench: WriterBench) -> None:
     """Its row says that it fails, it complains once, and nothing is lost."""
     old = bench.start(Gated("old"))
     sink = Gated("new")
@@ -230,7 +150,7 @@ def test_a_sink_that_can_not_be_opened_in_its_turn_is_tried_again(bench: Bench) 
     assert bench.complaints == ["sink 'new' fails and is tried again: SinkError: sink 'new': not yet"]
 
 
-def test_who_waits_behind_a_sink_that_fails_does_not_push_back(bench: Bench) -> None:
+def test_who_waits_behind_a_sink_that_fails_does_not_push_back(bench: WriterBench) -> None:
     """A full disk stops nobody: neither the sink that fails nor the one that waits for its file."""
     old_sink = Gated("old")
     old_sink.gate.set()
@@ -247,7 +167,7 @@ def test_who_waits_behind_a_sink_that_fails_does_not_push_back(bench: Bench) -> 
     assert bench.law(new)
 
 
-def test_a_writer_that_is_not_wanted_after_all_leaves_nothing(bench: Bench, tmp_path: Path) -> None:
+def test_a_writer_that_is_not_wanted_after_all_leaves_nothing(bench: WriterBench, tmp_path: Path) -> None:
     """Opened, started, or waiting behind another: its file is closed, and its row is removed or another's."""
     opened = Writer(FileSink("a", tmp_path / "a", json_lines=True), bench.ledger, complain=pytest.fail)
     opened.open()

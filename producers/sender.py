@@ -285,7 +285,7 @@ class Sender:
             if ending and self._over(subscriber):
                 return
             wait_until = min(self._next_mark, self._gate.due)
-            if self._asking():
+            if serving and free and self._asking():  # else nobody can be asked, and it would only spin till then
                 wait_until = min(wait_until, self._next_ask)
             if ending:
                 wait_until = min(wait_until, self._give_up)

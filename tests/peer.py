@@ -104,6 +104,8 @@ class Peer:
         self._stopping = False
         self._stalled = False
         self._silent = False
+        #: Of each MARK, whether it asked for an acknowledgement.
+        self.asked: list[bool] = []
         self._forgetful = 0
         self._say: State | None = None
         self._failure: Exception | None = None
@@ -254,7 +256,8 @@ class Peer:
         self.arrivals.marks.append((header.producer, mark))
         if header.type == BYE:
             self.arrivals.byes[header.producer] = mark
-        if not header.flags & ACK_WANTED:
+        self.asked.append(bool(header.flags & ACK_WANTED))
+        if not self.asked[-1]:
             return b""
         return pack_acknowledgement(header.producer, header.first_seq, bye=header.type == BYE)
 

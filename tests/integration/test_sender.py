@@ -276,3 +276,27 @@ def test_tcp_is_the_same_way(directories: Path, monkeypatch: pytest.MonkeyPatch)
         assert eventually(lambda: len(peer.arrivals.byes) == 1)
     assert (directories / "runtime" / f"tcp-127.0.0.1-{port}.pages").is_dir()
     assert os.listdir(directories / "runtime" / f"tcp-127.0.0.1-{port}.pages")
+
+
+def test_a_flush_that_nobody_can_answer_does_not_spin(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the collector drains there is nobody to ask: the sender sleeps, however long somebody waits for a flush."""
+    waits: list[float] = []
+    wait = sender.Sender._wait
+
+    def counted(self: sender.Sender, *arguments: Any, **options: Any) -> bool:
+        waits.append(0.0)
+        return wait(self, *arguments, **options)
+
+    logbus.configure()
+    peer.acknowledge_nothing()
+    logging.getLogger("shop").info("one")
+    answers: list[bool] = []
+    flush = threading.Thread(target=lambda: answers.append(logbus.flush(1.0)))
+    flush.start()
+    peer.wait_records(1)
+    eventually(lambda: any(peer.asked), what="the question for an acknowledgement")
+    peer.say("draining")
+    monkeypatch.setattr(sender.Sender, "_wait", counted)
+    flush.join()
+    assert answers == [False]
+    assert len(waits) < 100

@@ -111,7 +111,7 @@ class DirectMachine(RuleBasedStateMachine):
 
 
 TestDirect = DirectMachine.TestCase
-TestDirect.settings = settings(settings(), stateful_step_count=12, max_examples=settings().max_examples // 3)
+TestDirect.settings = settings(settings(), stateful_step_count=12)
 
 
 def test_every_method_is_modelled() -> None:

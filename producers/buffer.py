@@ -112,6 +112,7 @@ class Buffer:
         if not 0 <= bucket < _WIDTH:
             bucket = bucket_of(site[1])
         cell[EMITTED] += 1
+        under_way = True
         try:
             # A closed buffer needs no room: nobody goes for a record that goes itself.
             if (
@@ -119,37 +120,43 @@ class Buffer:
                 and not self.closed
                 and not self._make_room(cell, bucket, size)
             ):
-                self._drop(cell, _HIGH_WATER_MARK, bucket, created)
+                self._note(bucket, created)
+                at = _HIGH_WATER_MARK + bucket
+                cell[at] += 1  # one step with the next two lines: no call between
+                cell[SETTLED] += 1
+                under_way = False
                 return
             # An iterator, made here: "+=" would make one, and where an object is made that has to be tracked Python
             # 3.11 may collect garbage, which runs finalizers, which may let another thread in.
             entry = iter(((next(self._tickets), size, created, site, thread, message, extra, nested, exception),))
             queue = self._queues[bucket]
             if self.closed:  # looked at here, past the last call: nothing enters once it is set
-                self._drop(cell, _SHUTDOWN, bucket, created)
+                self._note(_WIDTH + bucket, created)
+                at = _SHUTDOWN + bucket
+                cell[at] += 1  # one step with the next two lines
+                cell[SETTLED] += 1
+                under_way = False
                 return
             # One step to the end: "+=" where a reader expects append(), which is a call and could be interrupted.
             self.records += 1
             self.bytes += size
             queue += entry
             cell[SETTLED] += 1
+            under_way = False
         except BaseException:
-            # Interrupted by what a signal handler raised, or out of memory. Nothing entered unless it was settled.
-            if cell[EMITTED] > cell[SETTLED]:
-                self._drop(cell, _UNENCODABLE, bucket, created)
+            # Interrupted by what a signal handler raised, or out of memory. Counted before any call: a second signal
+            # may interrupt that.
+            if under_way:
+                at = _UNENCODABLE + bucket
+                cell[at] += 1
+                cell[SETTLED] += 1
+                self._note(bucket, created)
             raise
         if bucket >= _URGENT:
             self.hurry()
         elif self.asleep:
             self.asleep = False
             self.wake()
-
-    def _drop(self, cell: memoryview[int], reason: int, bucket: int, created: float) -> None:
-        """Counts the record of the calling thread as dropped; ``reason`` is the word of its first bucket."""
-        self._note((_WIDTH if reason == _SHUTDOWN else 0) + bucket, created)
-        at = reason + bucket
-        cell[at] += 1  # one step with the next line: no call between
-        cell[SETTLED] += 1
 
     def _make_room(self, cell: memoryview[int], bucket: int, size: int) -> bool:
         """Evicts what the policy gives up until a record of this size fits. False: the new one has to go."""

@@ -193,6 +193,34 @@ def test_a_closed_buffer_takes_nothing_in() -> None:
     assert numbers(drain(caller.buffer)) == [0]
 
 
+class Raised(Exception):
+    """What a signal handler raises."""
+
+
+class Interrupted(Buffer):
+    """A buffer whose every note of a drop is interrupted by a signal handler that raises."""
+
+    __slots__ = ()
+
+    def _note(self, at: int, created: float) -> None:
+        raise Raised
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_drop_is_counted_though_signals_interrupt_it_twice(closed: bool) -> None:
+    """A handler that raises while a drop is noted, and another one while the first is dealt with, hide no record."""
+    counters = Counters(Path("/nowhere"), bytes(16), Meta("", 1, "", "", 1))
+    buffer = Interrupted(1, 1 << 20, "drop_newest", counters)
+    caller = Caller(buffer, counters)
+    caller.put(INFO)
+    buffer.closed = closed
+    with pytest.raises(Raised):
+        caller.put(INFO)
+    totals = counters.totals()
+    assert totals.emitted == totals.settled == 2
+    assert sum(totals.dropped) == 1
+
+
 def test_drops_remember_their_first_and_last_time() -> None:
     """The span of a reason and a level is that of its drops since it was last asked for."""
     caller = one_caller(1)

@@ -32,7 +32,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 SOAK = os.environ.get("LOGBUS_SOAK") == "1"
 
 # No deadline per example: on two shared cores it would measure the neighbours. A failure prints what reproduces it.
-settings.register_profile("quick", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "quick", max_examples=50, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("soak", settings.get_profile("quick"), max_examples=2000)
 settings.load_profile("soak" if SOAK else "quick")
 

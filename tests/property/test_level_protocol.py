@@ -470,4 +470,4 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=max(200, settings().max_examples), stateful_step_count=40)
+TestAnyOrder.settings = settings(max_examples=max(100, settings().max_examples), stateful_step_count=40)

@@ -43,7 +43,7 @@ CONFIGURATIONS = (
 
 
 @given(old=CONFIGURATIONS, new=CONFIGURATIONS, ending=st.lists(FILES | CONSOLES, max_size=3))
-@settings(max_examples=300)
+@settings(max_examples=max(150, settings().max_examples))
 def test_a_plan_is_complete_and_consistent(old: Settings, new: Settings, ending: list[FileSink | ConsoleSink]) -> None:
     """Each running sink stays or ends, each wanted one stays or starts; who starts waits for exactly its rivals."""
     running, wanted = [slot_of(sink) for sink in old.sinks], [slot_of(sink) for sink in new.sinks]

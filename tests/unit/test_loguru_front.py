@@ -290,7 +290,7 @@ def test_nothing_is_lost_or_doubled_while_gate_and_way_change(kept: Kept) -> Non
     for thread in threads:
         thread.start()
     ways = set()
-    for turn in range(60):
+    for turn in range(30):
         kept.rule(*([Rule("test_loguru_front", 10)] if turn % 2 else []))
         LOGURU._source = ("handler", "direct", None)[turn % 3]
         LOGURU.look()

@@ -48,16 +48,20 @@ class Operator:
         self._seconds = seconds
         self._working: float | None = None
 
+    @property
+    def done(self) -> bool:
+        """Whether it has done its two things, and the time is over."""
+        return self.window.ended != "~" and self._passed() >= self._seconds
+
     def look(self) -> None:
         """Sets or resets the level if it is time, counted from when all workers are there. Raises DemoError."""
         if self.window.ended != "~":
             return
-        now = time.monotonic()
         if self._working is None:
             if not self._all_there():
                 return
-            self._working = now
-        passed = now - self._working
+            self._working = time.monotonic()
+        passed = self._passed()
         if self.window.begun == "~" and passed >= SET_AT * self._seconds:
             self.window.begun = _now()
             self._confirm("set-level", "DEBUG", "--component", COMPONENT)
@@ -65,6 +69,10 @@ class Operator:
         elif self.window.begun != "~" and passed >= RESET_AT * self._seconds:
             self._confirm("reset-level", "--component", COMPONENT)
             self.window.ended = _now()
+
+    def _passed(self) -> float:
+        """Seconds since all workers were there."""
+        return 0.0 if self._working is None else time.monotonic() - self._working
 
     def _all_there(self) -> bool:
         try:

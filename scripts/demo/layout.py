@@ -11,9 +11,11 @@ from pathlib import Path
 
 #: The checkout: the programs of the demo are imported from here.
 CHECKOUT = Path(__file__).resolve().parents[2]
-#: The supervisor's configuration, and the collector's.
+#: The supervisor's configuration, and the collector's: for a run, whose one log file is read at its end, and for the
+#: service, which rotates it.
 SUPERVISOR_CONFIGURATION = CHECKOUT / "scripts" / "supervisord.conf"
 COLLECTOR_CONFIGURATION = CHECKOUT / "scripts" / "demo" / "logbus.toml"
+SERVICE_CONFIGURATION = CHECKOUT / "scripts" / "demo" / "service.toml"
 #: The four workers, by the names that they have in the supervisor and in the ledger.
 WORKERS = ("sync-1", "sync-2", "async-1", "async-2")
 #: Bytes of the path of a socket directory: what the systems allow (104 on some, with the NUL), less the longest
@@ -83,10 +85,10 @@ class Layout:
         """Where the supervisor answers."""
         return self.sockets / "supervisor.sock"
 
-    def environment(self, *, seconds: float = 0, rate: float = 1, restart: bool = False) -> dict[str, str]:
+    def environment(self, *, rate: float = 1, restart: bool = False) -> dict[str, str]:
         """What scripts/supervisord.conf and the programs that it starts read from their environment.
 
-        ``seconds`` is how long each worker makes requests (0: until it is stopped), ``rate`` how many a second.
+        ``rate`` is how many requests each worker makes a second; ``restart`` is for the service.
         """
         kept = {key: value for key, value in os.environ.items() if key in _KEPT or key.startswith("COVERAGE_")}
         if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
@@ -101,8 +103,7 @@ class Layout:
             "DEMO_ROOT": str(self.directory.parents[1]),
             "DEMO_DIRECTORY": str(self.directory),
             "DEMO_SOCKETS": str(self.sockets),
-            "DEMO_CONFIGURATION": str(COLLECTOR_CONFIGURATION),
-            "DEMO_SECONDS": f"{seconds:g}",
+            "DEMO_CONFIGURATION": str(SERVICE_CONFIGURATION if restart else COLLECTOR_CONFIGURATION),
             "DEMO_RATE": f"{rate:g}",
             "DEMO_RESTART": "true" if restart else "false",
             "DEMO_RETRIES": "5" if restart else "0",

@@ -37,7 +37,7 @@ def run(layout: Layout, log: Path, seconds: float) -> int:
     for stale in (layout.state, layout.witnesses, layout.output, layout.sockets):
         discard(stale)
     offset = end_of_last_line(log)
-    environment = layout.environment(seconds=seconds, rate=RATE)
+    environment = layout.environment(rate=RATE)  # the workers go on until they are stopped, on whatever machine
     console = Follower(layout.console)
     operator = Operator(layout, environment, seconds)
     try:
@@ -71,8 +71,12 @@ def run(layout: Layout, log: Path, seconds: float) -> int:
 def wait_for_workers(
     supervisor: Supervisor, layout: Layout, console: Follower, operator: Operator, timeout: float
 ) -> None:
-    """Shows the console until all workers have ended well. Raises DemoError when a program is lost, or time is up."""
+    """Shows the console until the operator is done and all workers, then stopped, have ended well.
+
+    Raises DemoError when a program is lost, or time is up.
+    """
     deadline = time.monotonic() + timeout
+    stopping = False
     while True:
         processes = supervisor.processes()
         show(console)
@@ -83,14 +87,17 @@ def wait_for_workers(
         ended = 0
         for name in WORKERS:
             state, code = processes[name]["statename"], processes[name]["exitstatus"]
-            if state == "EXITED" and code == 0:
+            if stopping and state in ("EXITED", "STOPPED") and code == 0:
                 ended += 1
-            elif state not in UP:
+            elif state not in UP and not (stopping and state == "STOPPING"):
                 raise DemoError(f"lost worker {name} ({state}, exit {code}):\n{tail(layout.output / f'{name}.out')}")
         if ended == len(WORKERS):
             return
-        if not ended:
+        if not stopping:
             operator.look()
+            if operator.done:
+                stopping = True
+                supervisor.stop_group("workers", wait=False)
         if time.monotonic() > deadline:
             raise DemoError(f"expected the workers to end within {timeout:g} s, {len(WORKERS) - ended} have not")
         time.sleep(POLL_SECONDS)

@@ -22,7 +22,7 @@ from scripts.demo.layout import CHECKOUT, SUPERVISOR_CONFIGURATION, Layout
 
 #: Seconds until supervisord must answer, and that it gets to stop everything (the sum of its stopwaitsecs).
 START_SECONDS = 20.0
-STOP_SECONDS = 40.0
+STOP_SECONDS = 90.0
 #: Seconds between looks at something that is waited for.
 POLL_SECONDS = 0.1
 #: Seconds that processes of an earlier run get to end by themselves, then on SIGTERM.
@@ -79,9 +79,9 @@ class Supervisor:
         """The programs by name: ``statename``, ``exitstatus``, ``pid``… Raises DemoError."""
         return {info["name"]: info for info in self._call("getAllProcessInfo")}
 
-    def stop_group(self, name: str) -> None:
-        """Stops a program or a group, and returns once it has ended. Raises DemoError."""
-        self._call("stopProcessGroup", name, True)
+    def stop_group(self, name: str, *, wait: bool = True) -> None:
+        """Stops a program or a group, and returns once it has ended, or (``wait`` False) at once. Raises DemoError."""
+        self._call("stopProcessGroup", name, wait)
 
     def shutdown(self) -> None:
         """Stops every program, workers first, then supervisord itself; returns when nothing of it lives any more."""

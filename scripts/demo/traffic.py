@@ -50,28 +50,19 @@ class Errand:
     content: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How many requests a second at most, and for how many seconds (0: without end)."""
-
-    rate: float
-    seconds: float
-
-
 class Traffic:
     """The requests of one worker: which, when, through which proxies. ``requests`` and ``failed`` count them.
 
+    ``rate`` is how many a second there are at most; they go on until :meth:`stop`.
     ``careless`` adds what careless applications do: credentials in a proxy's URL and in a target's, and a wrong
     password. proxywhirl logs some of that in clear.
     """
 
-    def __init__(self, scene: Scene, bounds: Bounds, *, strategy: str, careless: bool) -> None:
+    def __init__(self, scene: Scene, rate: float, *, strategy: str, careless: bool) -> None:
         self._scene = scene
         self._strategy = strategy
         self._careless = careless
-        self._interval = 1 / bounds.rate
-        self._limit = round(bounds.rate * bounds.seconds) or None
-        self._ends = time.monotonic() + bounds.seconds if bounds.seconds else None
+        self._interval = 1 / rate
         self._errands = cycle(self._plan())
         self._due = 0.0
         self._mutex = threading.Lock()
@@ -80,8 +71,8 @@ class Traffic:
         self.failed = 0
 
     def run(self) -> None:
-        """Makes all requests with ProxyWhirl; returns when they are done."""
-        while not self._done():
+        """Makes requests with ProxyWhirl until it is stopped."""
+        while not self._stopped:
             with ProxyWhirl(**self._settings()) as rotator:
                 if self._careless:
                     rotator.add_chain(self._chain())
@@ -96,8 +87,8 @@ class Traffic:
             self._report()
 
     async def run_async(self) -> None:
-        """Makes all requests with AsyncProxyWhirl; returns when they are done."""
-        while not self._done():
+        """Makes requests with AsyncProxyWhirl until it is stopped."""
+        while not self._stopped:
             async with AsyncProxyWhirl(**self._settings()) as rotator:
                 for proxy in self._proxies():
                     await rotator.add_proxy(proxy)
@@ -159,7 +150,7 @@ class Traffic:
         None when no request is to be made any more. At most one that was late is made up for.
         """
         with self._mutex:
-            if self._done():
+            if self._stopped:
                 return None
             now = time.monotonic()
             if now < self._due:
@@ -167,13 +158,6 @@ class Traffic:
             self._due = max(self._due + self._interval, now)
             self.requests += 1
             return 0.0
-
-    def _done(self) -> bool:
-        if self._stopped:
-            return True
-        if self._limit is not None and self.requests >= self._limit:
-            return True
-        return self._ends is not None and time.monotonic() >= self._ends
 
     def _report(self) -> None:
         progress.info("%d requests made, %d given up", self.requests, self.failed, extra={"strategy": self._strategy})

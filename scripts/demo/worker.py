@@ -1,8 +1,8 @@
 """One worker of the demo: the real proxywhirl, logging through loguru and stdlib, and one call to ``logbus``.
 
-``python -m scripts.demo.worker --kind sync|async --index N --seconds S --rate R --directory DIR``. With
-``--seconds 0`` it goes on until SIGTERM, which ends the requests first and then drains: what a thread logs while the
-process is being closed would be dropped, and counted as that. At its end a worker leaves its statement.
+``python -m scripts.demo.worker --kind sync|async --index N --rate R --directory DIR``. It goes on until SIGTERM, which
+ends the requests first and then drains: what a thread logs while the process is being closed would be dropped, and
+counted as that. At its end a worker leaves its statement.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import logbus
 from scripts.demo import leash
 from scripts.demo.layout import Layout
 from scripts.demo.scene import Scene
-from scripts.demo.traffic import Bounds, Traffic
+from scripts.demo.traffic import Traffic
 from scripts.demo.witness import Statement, Witness
 
 #: Seconds to wait for the services to listen, and for the records to be handed over at the end.
@@ -47,7 +47,7 @@ ROLES = {
 }
 
 
-def work(worker: str, layout: Layout, bounds: Bounds) -> Statement:
+def work(worker: str, layout: Layout, rate: float) -> Statement:
     """Makes the worker's requests; what it has to testify once all of its records are handed over."""
     role = ROLES[worker]
     scene = Scene.wait(layout.scene, SCENE_SECONDS)
@@ -56,7 +56,7 @@ def work(worker: str, layout: Layout, bounds: Bounds) -> Statement:
     logging.getLogger().setLevel(level)
     logger.remove()  # loguru's own handler on stderr
     witness.attach()
-    traffic = Traffic(scene, bounds, strategy=role.strategy, careless=role.careless)
+    traffic = Traffic(scene, rate, strategy=role.strategy, careless=role.careless)
     signal.signal(signal.SIGTERM, lambda _number, _frame: traffic.stop())
     logbus.configure(worker=worker, level=role.level)
     if worker.startswith("async"):
@@ -85,14 +85,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts.demo.worker", description=__doc__)
     parser.add_argument("--kind", choices=("sync", "async"), required=True, help="ProxyWhirl or AsyncProxyWhirl")
     parser.add_argument("--index", type=int, choices=(1, 2), required=True, help="which of the two of its kind")
-    parser.add_argument("--seconds", type=float, required=True, help="how long to make requests; 0: without end")
     parser.add_argument("--rate", type=float, required=True, help="requests a second at most")
     parser.add_argument("--directory", type=Path, required=True, help="the run directory (see scripts/demo/layout.py)")
     options = parser.parse_args()
     layout = Layout(options.directory)
     worker = f"{options.kind}-{options.index}"
     leash.hold(layout.alive, worker)
-    work(worker, layout, Bounds(options.rate, options.seconds)).save(layout.witnesses)
+    work(worker, layout, options.rate).save(layout.witnesses)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,12 @@ _FIELDS: Final[dict[str, dict[str, Any]]] = {
         "type": "object",
         "minProperties": 1,
     },
+    "sample_rate": {
+        "description": "In a sample: the part of such records that is kept, so that each counts for 1 / rate.",
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": 1,
+    },
 }
 
 _ABOUT_PROMOTED: Final = {
@@ -56,7 +62,7 @@ _ABOUT_PROMOTED: Final = {
     "user_id": "The user on whose behalf it was done.",
 }
 
-_OPTIONAL: Final = frozenset({"level_no", "exception", "extra"})
+_OPTIONAL: Final = frozenset({"level_no", "exception", "extra", "sample_rate"})
 
 
 def record_schema() -> dict[str, Any]:

@@ -8,7 +8,8 @@ time. They are encoded once per batch and call site, and spliced between what di
 where the first is a template with a place for the microseconds, and the second and the last are written by msgspec
 straight into the batch's buffer: no object is made per line, and nothing is copied. The last part is the object of
 the remaining fields with its brace turned into a comma; for the usual extra fields, which all stand at the top of a
-line, that object is the record's own dict.
+line, that object is the record's own dict. Other names (``rename_fields``) and added fields (``static_fields``) are
+part of the templates and cost nothing; only the promoted fields, given other names, no longer are the record's dict.
 
 msgspec escapes what JSON demands. DEL, C1 and format characters are escaped afterwards, in the lines that are not
 plain ASCII only.
@@ -16,29 +17,54 @@ plain ASCII only.
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 import msgspec
 
 from logbus.collectors.decode import Batch, Raised, Record, Site, Source
-from logbus.collectors.format.base import AFTER_ALL_US, EMPTY_MESSAGE, PROMOTED, UNSAFE, level_name, lines, split_time
+from logbus.collectors.format.base import (
+    AFTER_ALL_US,
+    EMPTY_MESSAGE,
+    PROMOTED,
+    UNSAFE,
+    json_escape,
+    level_name,
+    lines,
+    many_unsafe,
+    split_time,
+)
+from logbus.collectors.format.names import Names
 from logbus.levels import STANDARD_LEVELS
 
 _PROMOTED: Final = frozenset(PROMOTED)
 _COMMA: Final = ord(",")
 _encoder = msgspec.json.Encoder()
+_read = msgspec.json.Decoder().decode
 
 
 class JsonFormat:
-    """JSON lines, strictly by the contract of a log line."""
+    """JSON lines, strictly by the contract of a log line where ``names`` doesn't say otherwise."""
 
     name = "json"
+
+    def __init__(self, names: Names | None = None) -> None:
+        self._names = names = names or Names()
+        self._opening = f"\n{{{_quoted(names['timestamp'])}:".replace("%", "%%")
+        self._message = b"," + _encoder.encode(names["message"]) + b":"
+        self._static = b"," + _encoder.encode(names.static)[1:-1] if names.static else b""
+        self._rate = b"," + _encoder.encode(names["sample_rate"]) + b":"
 
     def encode(self, batch: Batch) -> bytes:
         """The lines of the batch: one JSON object for each record, in UTF-8, each with its newline."""
         write = _encoder.encode_into
-        usual = _PROMOTED.issuperset(set[str]().union(*[record.extra for record in batch.records if record.extra]))
-        leads = [_lead(site) for site in batch.sites]
+        # Whether a dict of promoted fields can be written as it is, and whether all records have such.
+        as_they_are = self._names.promoted_as_they_are
+        usual = as_they_are and _PROMOTED.issuperset(
+            set[str]().union(*[record.extra for record in batch.records if record.extra])
+        )
+        leads = [self._lead(site) for site in batch.sites]
+        opens = self._opening
         threads = [_encoder.encode(thread) for thread in batch.threads]
         # By site: the openings of the second at hand, and the tails of the thread at hand.
         openings: dict[int, bytes] = {}
@@ -54,7 +80,7 @@ class JsonFormat:
                 openings = {}
             opening = openings.get(site)
             if opening is None:
-                opening = openings[site] = f'\n{{"timestamp":"{text}.%06dZ"'.encode() + leads[site]
+                opening = openings[site] = f'{opens}"{text}.%06dZ"'.encode() + leads[site]
             out += opening % micros
             write(record.message or EMPTY_MESSAGE, out, -1)
             if record.thread != thread:
@@ -62,14 +88,14 @@ class JsonFormat:
                 tails = tails_of.setdefault(thread, {})
             tail = tails.get(site)
             if tail is None:
-                tail = tails[site] = _tail(batch.source, batch.sites[site], threads[thread])
+                tail = tails[site] = self._tail(batch.source, batch.sites[site], threads[thread])
             out += tail
             if (
                 record.nested is not None
                 or record.exception is not None
-                or (not usual and extra and not _PROMOTED.issuperset(extra))
+                or (not usual and extra and not (as_they_are and _PROMOTED.issuperset(extra)))
             ):
-                extra = _fields(record)
+                extra = self._own(record)
             if extra:
                 at = len(out)
                 write(extra, out, -1)
@@ -80,9 +106,59 @@ class JsonFormat:
             out += b"\n"
             del out[0]  # each line began with the newline of the one before
         data = bytes(out)
-        if data.isascii() and b"\x7f" not in data:
+        if b"\x7f" in data:
+            data = data.replace(b"\x7f", rb"\u007f")
+        if data.isascii():
             return data
-        return b"".join([line if line.isascii() and b"\x7f" not in line else _escaped(line) for line in lines(data)])
+        return b"".join([line if line.isascii() else _escaped(line) for line in lines(data)])
+
+    def stamp(self, line: bytes, rate: float) -> bytes:
+        """The line with its ``sample_rate``, a number, at the end of its object."""
+        return line[:-2] + self._rate + _encoder.encode(rate) + b"}\n"
+
+    def _lead(self, site: Site) -> bytes:
+        """From the end of the timestamp up to the message, as a part of a ``%`` template."""
+        names = self._names
+        fields: dict[str, Any] = {names["level"]: level_name(site)}
+        if STANDARD_LEVELS.get(site.level_name) != site.level_no:
+            fields[names["level_no"]] = site.level_no
+        return (b"," + _encoder.encode(fields)[1:-1] + self._message).replace(b"%", b"%%")
+
+    def _tail(self, source: Source, site: Site, thread: bytes) -> bytes:
+        """From the end of the message up to what the record alone has."""
+        names = self._names
+        fields = {
+            names["logger"]: site.logger,
+            names["component"]: site.component,
+            names["module"]: site.module,
+            names["function"]: site.function,
+            names["line"]: site.line,
+            names["process_id"]: source.pid,
+            names["thread_name"]: msgspec.Raw(thread),
+            names["worker"]: source.worker,
+            names["host"]: source.host,
+            names["app_name"]: source.app_name,
+        }
+        return b"," + _encoder.encode(fields)[1:-1] + self._static
+
+    def _own(self, record: Record) -> dict[str, Any]:
+        """What the record alone has besides time and message, in its places."""
+        names, promoted = self._names, self._names.promoted
+        fields: dict[str, Any] = {}
+        rest: dict[str, Any] = {}
+        for key, value in (record.extra or {}).items():
+            name = promoted.get(key)
+            if name is None:
+                rest[key] = value
+            else:
+                fields[name] = value
+        if record.nested:
+            rest.update(record.nested)
+        if rest:
+            fields[names["extra"]] = rest
+        if record.exception is not None:
+            fields[names["exception"]] = exception_fields(record.exception)
+        return fields
 
 
 def exception_fields(raised: Raised) -> dict[str, Any]:
@@ -97,54 +173,12 @@ def exception_fields(raised: Raised) -> dict[str, Any]:
     return fields
 
 
-def _lead(site: Site) -> bytes:
-    """From the end of the timestamp up to the message, as a part of a ``%`` template."""
-    fields: dict[str, Any] = {"level": level_name(site)}
-    if STANDARD_LEVELS.get(site.level_name) != site.level_no:
-        fields["level_no"] = site.level_no
-    return b"," + _encoder.encode(fields)[1:-1].replace(b"%", b"%%") + b',"message":'
-
-
-def _tail(source: Source, site: Site, thread: bytes) -> bytes:
-    """From the end of the message up to what the record alone has."""
-    fields = {
-        "logger": site.logger,
-        "component": site.component,
-        "module": site.module,
-        "function": site.function,
-        "line": site.line,
-        "process_id": source.pid,
-        "thread_name": msgspec.Raw(thread),
-        "worker": source.worker,
-        "host": source.host,
-        "app_name": source.app_name,
-    }
-    return b"," + _encoder.encode(fields)[1:-1]
-
-
-def _fields(record: Record) -> dict[str, Any]:
-    """What the record alone has besides time and message, in its places."""
-    fields: dict[str, Any] = {}
-    rest: dict[str, Any] = {}
-    for key, value in (record.extra or {}).items():
-        (fields if key in _PROMOTED else rest)[key] = value
-    if record.nested:
-        rest.update(record.nested)
-    if rest:
-        fields["extra"] = rest
-    if record.exception is not None:
-        fields["exception"] = exception_fields(record.exception)
-    return fields
-
-
 def _escaped(line: bytes) -> bytes:
-    return UNSAFE.sub(_escape, line[:-1].decode()).encode() + b"\n"
+    text = line[:-1].decode()
+    if many_unsafe(text):
+        return json.dumps(_read(text), separators=(",", ":")).encode() + b"\n"
+    return UNSAFE.sub(json_escape, text).encode() + b"\n"
 
 
-def _escape(found: Any) -> str:
-    r"""``\uXXXX``, twice for a character that UTF-16 holds as two."""
-    code = ord(found[0])
-    if code < 0x10000:
-        return f"\\u{code:04x}"
-    code -= 0x10000
-    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+def _quoted(text: str) -> str:
+    return _encoder.encode(text).decode()

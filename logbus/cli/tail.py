@@ -59,7 +59,12 @@ def _pattern(_ctx: click.Context, _parameter: click.Parameter, text: str | None)
 )
 @click.option("--grep", "pattern", metavar="REGEX", callback=_pattern, help="Lines in which this is found.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of a line."
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "logfmt"]),
+    default="text",
+    show_default=True,
+    help="Form of a line.",
 )
 @click.option("-n", "count", metavar="N", type=click.IntRange(1), help="End after so many lines.")
 @reaches_collector(5.0)

@@ -14,8 +14,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import pytest
 
+from logbus.collectors.schema import record_schema
 from scripts.demo import leash
 from scripts.demo.layout import CHECKOUT, WORKERS, Layout
 from tests.eventually import eventually
@@ -106,6 +108,15 @@ def test_run_accounts_for_every_record_even_after_a_killed_run(demo: Demo) -> No
     assert demo.lines() - before >= sum(statement["ordinals"] for statement in statements) > 200
     assert all(statement["loguru_records"] and statement["stdlib_records"] for statement in statements)
     assert sum(statement["secret_records"] for statement in statements) > 0
+    # All that the real package logs is a line by the contract; lines of one call with the same fields are alike.
+    shapes = {}
+    for text in demo.log.read_bytes().splitlines():
+        line = json.loads(text)
+        shapes[line["logger"], line["line"], line["level"], *line, *line.get("extra", ())] = line
+    assert len({line["logger"] for line in shapes.values()}) > 5
+    validator = jsonschema.Draft202012Validator(record_schema())
+    for line in shapes.values():
+        validator.validate(line)
 
 
 def test_run_says_which_worker_was_lost(demo: Demo) -> None:

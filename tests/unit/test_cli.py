@@ -63,9 +63,7 @@ OPTIONS = {
     "levels": {"--json", "--control", "--name", "--timeout"},
 }
 #: Words of the contract that belong to later versions.
-NOT_YET = (
-    "top dead-letters durability syslog http nats otlp logfmt rotation retention compression sample spool batch retry"
-).split()
+NOT_YET = ("top dead-letters durability syslog http nats otlp spool batch retry").split()
 
 
 def _help(*command: str) -> str:

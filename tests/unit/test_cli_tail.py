@@ -23,7 +23,7 @@ from tests.fake_collector import FakeCollector
         (("--grep", "a{99999999999}"), "expected a regular expression"),
         (("--level", "LOUD"), "expected one of"),
         (("--where", "k"), "expected KEY=VALUE, found 'k'"),
-        (("--format", "logfmt"), "'logfmt' is not one of"),
+        (("--format", "yaml"), "'yaml' is not one of"),
         (("-n", "0"), "0 is not in the range"),
         (("--timeout", "0"), "expected seconds"),
     ],

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from logbus.collectors.format import FORMATS, JsonFormat, TextFormat, lines
+from logbus.collectors.format import FORMATS, JsonFormat, LogfmtFormat, Names, TextFormat, lines
+from logbus.collectors.format.base import MANY_UNSAFE
 from tests.property.batches import batch_of, payload_of
 
 
@@ -136,10 +137,75 @@ def test_delete_is_escaped_in_a_batch_of_plain_ascii() -> None:
     assert rb"a\u007fb" in odd
 
 
+def test_a_line_of_many_odd_characters_reads_back() -> None:
+    """Where they are too many to escape one by one, all that is not ASCII is escaped; the line says the same."""
+    text = 'é"\\' + "\u202e\x85a\U000e0041" * MANY_UNSAFE
+    fields: dict[str, Any] = {"request_id": text, "n": 2**63 - 1, "f": 1e22, "t": None}
+    first, second = _encoded(_record("é"), _record(text, fields, {"tree": [text, {}]}))
+    assert "é".encode() in first
+    assert second.isascii()
+    assert second[:-1].decode().isprintable()
+    loaded = json.loads(second)
+    rest = {key: value for key, value in fields.items() if key != "request_id"}
+    assert (loaded["message"], loaded["request_id"], loaded["extra"]) == (text, text, {**rest, "tree": [text, {}]})
+
+
 def test_only_lines_that_need_it_are_escaped_and_order_stays() -> None:
     """A batch of plain and odd lines keeps their order and number."""
     texts = ["plain", "é\u202e", "plain too", "\x7f", "日本"]
     assert [json.loads(one)["message"] for one in _encoded(*[_record(text) for text in texts])] == texts
+
+
+RENAMED = Names(
+    {"timestamp": "@timestamp", "level": "log 100%d", "message": 'a"b', "extra": "labels", "exception": "error"},
+    {"environment": "production", "é": True, "weight": 1.5},
+)
+
+
+def test_fields_have_the_names_that_the_sink_wants() -> None:
+    """Renamed fields stand where they stood, added ones at the top after what every line has; the rest is as it was."""
+    payload = payload_of(_record("m", {"n": 1, "request_id": "r"}, None, ["E", "m", [], None, None, []]))
+    [line] = lines(JsonFormat(RENAMED).encode(batch_of(payload)))
+    loaded = json.loads(line)
+    assert list(loaded) == [
+        *("@timestamp", "log 100%d", 'a"b', "logger", "component", "module", "function", "line", "process_id"),
+        *("thread_name", "worker", "host", "app_name", "environment", "é", "weight", "request_id", "labels", "error"),
+    ]
+    assert (loaded["@timestamp"], loaded["log 100%d"], loaded['a"b']) == ("1970-01-01T00:00:00.000000Z", "INFO", "m")
+    assert (loaded["environment"], loaded["é"], loaded["weight"]) == ("production", True, 1.5)
+    assert (loaded["labels"], loaded["error"]) == ({"n": 1}, {"type": "E", "message": "m", "traceback": []})
+
+
+def test_promoted_fields_and_custom_levels_are_renamed_too() -> None:
+    """A promoted field gets its other name, in a batch of nothing else as well; a nested one of that name does not."""
+    names = Names({"request_id": "trace", "level_no": "severity"})
+    payload = payload_of(_record("m", {"request_id": "r"}), _record("m", {"source": "s"}, {"request_id": [1]}))
+    payload[1][0][1:3] = [25, "SUCCESS"]
+    batch = batch_of(payload)
+    first, second = map(json.loads, lines(JsonFormat(names).encode(batch)))
+    assert (first["trace"], first["severity"], "request_id" in first) == ("r", 25, False)
+    assert (second["source"], second["extra"], "trace" in second) == ("s", {"request_id": [1]}, False)
+    assert batch.records[0].extra == {"request_id": "r"}
+
+
+def test_two_fields_can_change_places() -> None:
+    """A name that another field has given up is free."""
+    names = Names({"module": "function", "function": "module"})
+    loaded = json.loads(JsonFormat(names).encode(batch_of(payload_of(_record()))))
+    assert (loaded["module"], loaded["function"]) == ("query", "db")
+
+
+@pytest.mark.parametrize("rate", [0.1, 1e-9, 0.999999])
+@pytest.mark.parametrize("extra", [None, {"n": 1}, {"request_id": "}"}])
+def test_a_sampled_line_says_its_rate(rate: float, extra: Any) -> None:
+    """The rate is one more number at the top of the line; all else stays."""
+    formatter = JsonFormat()
+    [line] = lines(formatter.encode(batch_of(payload_of(_record("é", extra)))))
+    stamped = formatter.stamp(line, rate)
+    assert json.loads(stamped) == {**json.loads(line), "sample_rate": rate}
+    assert lines(stamped) == [stamped]
+    renamed = JsonFormat(Names({"sample_rate": "kept"}))
+    assert json.loads(renamed.stamp(line, rate))["kept"] == rate
 
 
 def test_an_empty_batch_has_no_lines() -> None:
@@ -149,5 +215,5 @@ def test_an_empty_batch_has_no_lines() -> None:
 
 def test_formats_have_names() -> None:
     """Configuration knows the formats by name."""
-    assert FORMATS == ("json", "text")
-    assert (JsonFormat.name, TextFormat.name) == FORMATS
+    assert FORMATS == ("json", "logfmt", "text")
+    assert (JsonFormat.name, LogfmtFormat.name, TextFormat.name) == FORMATS

@@ -1,0 +1,164 @@
+r"""Formats of other people: an entry point of the group ``logbus.formats``, or ``"package.module:Name"``.
+
+All that its author writes is a function from a record to a line, or a class whose instances (made without arguments)
+are called like one::
+
+    def line_of(record: dict) -> str:
+        return f"{record['timestamp']} {record['message']}"
+
+``record`` is what the JSON line has, ``extra`` and ``exception`` included, under the names and with the static fields
+that the sink was given; it belongs to the function, which may change it. Redaction has happened: what is secret is
+masked in ``record``, and what the function returns is not looked through again, so it must not fetch anything from
+elsewhere. What it returns is one line without a newline (one at its end is taken off); unsafe characters in it, other
+newlines among them, are written as ``\uXXXX``. With an attribute ``stamp``, a function from a line and a rate to a
+line, sampled lines carry their rate; without one they don't.
+
+It runs in the collector's own thread, so a slow one slows every sink. One that raises, or returns what is no line,
+loses that record in the sinks that use it and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final, cast
+
+import msgspec
+
+from logbus.collectors.decode import Batch
+from logbus.collectors.format.base import CONTROLS, MANY_UNSAFE, UNSAFE, json_escape, many_unsafe
+from logbus.collectors.format.json import JsonFormat
+from logbus.collectors.format.names import Names
+from logbus.errors import ConfigurationError
+
+#: Where packages announce their formats.
+GROUP: Final = "logbus.formats"
+#: Characters that a word about an error shows at most.
+_SHOWN: Final = 200
+
+_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
+
+Write = Callable[[dict[str, Any]], Any]
+
+
+class PluginFormat:
+    """Lines as somebody else's code writes them. ``name`` is what configuration calls it, ``write`` the callable."""
+
+    def __init__(self, name: str, write: Write, names: Names | None = None) -> None:
+        self.name = name
+        #: Why it could not write a record of the last batch, the last such one, in a line; None when it wrote them all.
+        self.error: str | None = None
+        self._write = write
+        stamp = getattr(write, "stamp", None)
+        self._stamp: Callable[[str, float], Any] | None = stamp if callable(stamp) else None
+        self._json = JsonFormat(names)
+        # Decoding what the JSON format has written gives objects of its own: other formats never see a change.
+        self._read = msgspec.json.Decoder(dict[str, Any]).decode_lines
+
+    def encode(self, batch: Batch) -> bytes:
+        """The lines of those records of the batch that it can write."""
+        return b"".join([line for line in self.encode_each(batch) if line is not None])
+
+    def encode_each(self, batch: Batch) -> list[bytes | None]:
+        """For each record of the batch its line, newline included, or None for one that it can't write."""
+        self.error = None
+        found: list[bytes | None] = []
+        for record in self._read(self._json.encode(batch)):
+            try:
+                found.append(_line(self._write(record)))
+            # Whatever it raises concerns this record only, sys.exit() included.
+            except (Exception, SystemExit) as error:
+                self.error = f"format {self.name!r}: {_words(error)}"
+                found.append(None)
+        return found
+
+    def stamp(self, line: bytes, rate: float) -> bytes:
+        """The line as the format writes the rate into it; unchanged where it doesn't, or fails to."""
+        if self._stamp is None:
+            return line
+        try:
+            return _line(self._stamp(line[:-1].decode(), rate))
+        except (Exception, SystemExit):  # a record without its rate is worth more than none
+            return line
+
+
+def load(name: str, others: tuple[str, ...] = ()) -> Write:
+    """The callable that a name in configuration stands for; ``others`` are the names that are no plug-in's.
+
+    Raises ConfigurationError when there is none to be had, with what would be right.
+    """
+    points = entry_points(group=GROUP)
+    for point in points:
+        if point.name == name:
+            return _callable(point)
+    if ":" not in name:
+        known = dict.fromkeys([*others, *(point.name for point in points)])
+        near = get_close_matches(name[:_SHOWN], known, n=2, cutoff=0.6)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise _refusal(f'one of {", ".join(known)}, or "package.module:Name"', f"{_short(name)}{hint}")
+    if not _PATH.match(name):
+        raise _refusal('"package.module:Name"', _short(name))
+    return _callable(EntryPoint(name, name, GROUP))
+
+
+def _callable(point: EntryPoint) -> Write:
+    """What an entry point stands for, ready to be called."""
+    where = point.name if point.name == point.value else f"{point.name} ({point.value})"
+    try:
+        found: Any = point.load()
+        if isinstance(found, type):
+            found = found()
+    # Importing and making it is running somebody's code.
+    except (Exception, SystemExit) as error:
+        raise _refusal("a format that can be loaded", f"{_short(where)}: {_words(error)}") from error
+    if not callable(found):
+        what = "a function from a record to a line, or a class whose instances are called like one"
+        raise _refusal(what, f"{_short(where)}, which is of type {type(found).__name__}")
+    return cast("Write", found)
+
+
+def _line(text: object) -> bytes:
+    """What somebody's code has returned, as a line. Raises TypeError or ValueError where it is none."""
+    if not isinstance(text, str):
+        raise TypeError(f"expected a text, found {type(text).__name__}")
+    text = str(text).removesuffix("\n")
+    if not text:
+        raise ValueError("expected a line, found an empty text")
+    return _safe(text).encode() + b"\n"
+
+
+def _safe(text: str) -> str:
+    """The text with unsafe characters escaped; where they are many, with all that is not ASCII."""
+    if text.isprintable():
+        return text
+    if len(text) > MANY_UNSAFE:
+        for control in CONTROLS:
+            if control in text:
+                text = text.replace(control, f"\\u{ord(control):04x}")
+        if text.isascii() or many_unsafe(text):
+            return text.encode("ascii", "backslashreplace").decode()
+    return UNSAFE.sub(json_escape, text)
+
+
+def _refusal(expected: str, found: str) -> ConfigurationError:
+    return ConfigurationError([f"format: expected {expected}, found {found}"])
+
+
+def _words(error: BaseException) -> str:
+    """An error in one line that is safe to show."""
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # its own text is somebody's code too
+        text = type(error).__name__
+    return _escaped(text)
+
+
+def _short(text: str) -> str:
+    return f'"{_escaped(text)}"'
+
+
+def _escaped(text: str) -> str:
+    text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return UNSAFE.sub(json_escape, text)

@@ -1,48 +1,65 @@
-"""Which records of a batch a sink takes: by level and by component, decided once per call site.
+"""Which records of a batch a sink takes: by level and by component, decided once per call site, and by conditions.
 
 Level, logger and component belong to the call site, so that a batch of hundreds of records needs a handful of
-decisions, and each of these is remembered. A record that is not taken is counted as ``filtered`` by the route.
+decisions, and each of these is remembered. Conditions (``where``) are asked of what these leave. A record that is not
+taken is counted as ``filtered`` by the route. The collector's own records (component ``logbus``) are taken or not as
+any others are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from logbus.collectors.conditions import Conditions
 from logbus.collectors.decode import Batch, Site
+from logbus.collectors.where import Where
 from logbus.levels import selects_any
 
-#: Decisions remembered per sink, each by level number, logger and component.
+#: Decisions remembered per sink, each by level number, logger and component, and the characters of these two: a worker
+#: may send names of 200 kB.
 _DECISIONS_KEPT: Final = 4096
+_NAME_CHARS: Final = 512
 
 
 class SinkFilter:
-    """Takes records of at least ``level``, of ``components`` if there are any, and of no excluded one.
+    """Takes records of at least ``level``, of ``components`` if there are any, of no excluded one, and where it holds.
 
     Components are selectors as in :func:`logbus.levels.selects`; an exclusion wins over an inclusion.
     """
 
     def __init__(
-        self, level: int = 0, components: tuple[str, ...] = (), exclude_components: tuple[str, ...] = ()
+        self,
+        level: int = 0,
+        components: tuple[str, ...] = (),
+        exclude_components: tuple[str, ...] = (),
+        where: Where | None = None,
     ) -> None:
         self._level = level
         self._components = components
         self._excluded = exclude_components
         self._takes_all = level <= 0 and not components and not exclude_components
+        self._conditions = Conditions(where) if where is not None else None
         self._decisions: dict[tuple[int, str, str], bool] = {}
 
     def accepted_sites(self, batch: Batch) -> list[bool] | None:
-        """Whether each site of the batch is taken; None when all are."""
+        """Whether each site of the batch is taken by level and component; None when all are."""
         if self._takes_all:
             return None
         taken = [self._takes(site) for site in batch.sites]
         return None if all(taken) else taken
 
-    def select(self, batch: Batch) -> list[int] | None:
+    def select(self, batch: Batch) -> Sequence[int] | None:
         """The indices of the records that are taken, in order; None when all are."""
         taken = self.accepted_sites(batch)
         if taken is None:
-            return None
-        chosen = [index for index, record in enumerate(batch.records) if taken[record.site]]
+            if self._conditions is None:
+                return None
+            chosen: Sequence[int] = range(len(batch.records))
+        else:
+            chosen = [index for index, record in enumerate(batch.records) if taken[record.site]]
+        if self._conditions is not None:
+            chosen = self._conditions.choose(batch, chosen)
         return None if len(chosen) == len(batch.records) else chosen
 
     def _takes(self, site: Site) -> bool:
@@ -56,5 +73,6 @@ class SinkFilter:
             )
             if len(self._decisions) >= _DECISIONS_KEPT:
                 self._decisions.clear()
-            self._decisions[key] = taken
+            if len(site.logger) + len(site.component) <= _NAME_CHARS:
+                self._decisions[key] = taken
         return taken

@@ -1,18 +1,21 @@
 """One who follows with ``logbus tail``: what he wants to see, and which records of a batch that is.
 
-Level and component are decided once per call site, as for a sink. A condition (``--where``) is looked up in the
-fields of the line: those of the worker and the call site once per batch, the record's own ones record by record.
+Level and component are decided once per call site, as for a sink. A condition (``--where``) is about a field by
+the name under which a line shows it, as for a sink too; but what it says is a text, so that it is compared with the
+text of the value, and a line's own field may also be an extra one of that name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, Final
 
-from logbus.collectors.decode import Batch, Record
+from logbus.collectors.decode import Batch, Raised
+from logbus.collectors.fields import MISSING, OWN, Field, find_field
 from logbus.collectors.filter import SinkFilter
-from logbus.collectors.format import Formatter, JsonFormat, TextFormat, level_name
+from logbus.collectors.format import FORMATS, Formatter, make_formatter
 from logbus.errors import ConfigurationError
 from logbus.rules import MAX_CHARS, MAX_CONDITIONS, Where
 
@@ -20,10 +23,7 @@ from logbus.rules import MAX_CHARS, MAX_CONDITIONS, Where
 MAX_COMPONENTS: Final = 32
 
 _FORMATS: Final[Mapping[tuple[str, bool], Formatter]] = {
-    ("json", False): JsonFormat(),
-    ("json", True): JsonFormat(),
-    ("text", False): TextFormat(),
-    ("text", True): TextFormat(colour=True),
+    (name, colour): make_formatter(name, colour=colour) for name in FORMATS for colour in (False, True)
 }
 
 
@@ -62,8 +62,15 @@ class Question:
         if type(where) is not dict or len(where) > MAX_CONDITIONS or not _texts([*where, *where.values()]):
             expected = f"at most {MAX_CONDITIONS} fields and their values, texts of at most {MAX_CHARS} characters"
             problems.append(f"tail: where: expected {expected}, found {_short(where)}")
+        else:
+            for key in where:
+                try:
+                    _fields(key)
+                except ConfigurationError as error:
+                    problems.append(f"tail: where: {error.problems[0]}")
         if type(form) is not str or type(colour) is not bool or (form, colour) not in _FORMATS:
-            problems.append(f'tail: format: expected "text" or "json", found {_short(form)}')
+            names = " or ".join(f'"{name}"' for name in FORMATS)
+            problems.append(f"tail: format: expected {names}, found {_short(form)}")
         if problems:
             raise ConfigurationError(problems)
         return cls(tuple(components), level, tuple(sorted(where.items())), form, colour)
@@ -85,7 +92,7 @@ class Follower:
         self.allowance = allowance
         self.allowance_at = now
         self._filter = SinkFilter(question.level, question.components)
-        self._where = question.where
+        self._where = [[_asking(field, expected) for field in _fields(key)] for key, expected in question.where]
 
     def candidates(self, batch: Batch) -> Sequence[int]:
         """The records that he may want by level and component: their indices, in order. Cheap."""
@@ -94,52 +101,31 @@ class Follower:
 
     def wanted(self, batch: Batch, candidates: Sequence[int]) -> Sequence[int]:
         """Those of the candidates for which his conditions hold, looked at one by one."""
-        if not self._where:
-            return candidates
-        left = [_unmet(self._where, batch, site) for site in range(len(batch.sites))]
-        records, threads = batch.records, batch.threads
-        return [
-            index
-            for index in candidates
-            if _holds(left[(record := records[index]).site], record, threads[record.thread])
-        ]
+        for own, *others in self._where:
+            held = own.column(batch, candidates)
+            for other in others:
+                if not all(held):
+                    held = [one or more for one, more in zip(held, other.column(batch, candidates), strict=True)]
+            candidates = list(compress(candidates, held))
+        return candidates
 
 
-def _unmet(where: Where, batch: Batch, at: int) -> Where:
-    """The conditions that neither the worker nor a call site meets."""
-    source, site = batch.source, batch.sites[at]
-    place = {
-        "worker": source.worker,
-        "process_id": str(source.pid),
-        "host": source.host,
-        "app_name": source.app_name,
-        "logger": site.logger,
-        "component": site.component,
-        "level": level_name(site),
-        "level_no": str(site.level_no),
-        "module": site.module,
-        "function": site.function,
-        "line": str(site.line),
-    }
-    return tuple((key, expected) for key, expected in where if place.get(key) != expected)
+def _fields(key: str) -> tuple[Field, ...]:
+    """Which fields a condition may mean: a line's own, and an extra one that is called the same."""
+    return (find_field(key), find_field(f"extra.{key}")) if key in OWN else (find_field(key),)
 
 
-def _holds(where: Where, record: Record, thread: str) -> bool:
-    for key, expected in where:
-        for fields in (record.extra, record.nested):
-            if fields is not None and key in fields and _is(fields[key], expected):
-                break
-        else:
-            if key != "thread_name" or thread != expected:
-                return False
-    return True
+def _asking(field: Field, expected: str) -> Field:
+    """The field whose value is whether that field's is the one given: what call sites share is asked once for each."""
+    read = field.read
+    return Field(field.name, field.place, lambda owner: _is(read(owner), expected))
 
 
 def _is(value: object, expected: str) -> bool:
     """Whether a value is the one given as text: as a line shows it, or as Python does."""
     if type(value) is str:
         return value == expected
-    if isinstance(value, (dict, list)):
+    if value is MISSING or isinstance(value, (dict, list, Raised)):
         return False
     if value is None or type(value) is bool:
         return expected in ({None: "null", True: "true", False: "false"}[value], str(value))

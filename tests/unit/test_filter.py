@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from logbus.collectors.decode import Batch, Record, Site, Source
 from logbus.collectors.filter import SinkFilter
+from logbus.collectors.where import parse_where
 
 
 def _batch(*sites: tuple[str, int, str], records: list[int] | None = None) -> Batch:
@@ -38,6 +41,42 @@ def test_records_are_taken_by_level_and_component(given: dict[str, object], take
     """Level and components include, exclusions win, and None stands for all."""
     chosen = SinkFilter(**given)  # type: ignore[arg-type]
     assert chosen.select(_batch(ROTATOR, CACHE, HTTPX)) == taken
+
+
+@pytest.mark.parametrize(
+    ("given", "where", "taken"),
+    [
+        ({}, {"line": 1}, None),
+        ({}, {"line": 2}, []),
+        ({}, {"level": {"le": "INFO"}}, [0, 1]),
+        ({"level": 20}, {"level": {"le": "INFO"}}, [0]),
+        ({"level": 20}, [{"logger": "httpx"}, {"component": "rotator"}], [0, 2]),
+        ({"components": ("cache",)}, {"component": "rotator"}, []),
+        ({"exclude_components": ("cache",)}, {"worker": "w", "message": "m"}, [0, 2]),
+    ],
+)
+def test_conditions_choose_among_what_level_and_component_leave(
+    given: dict[str, Any], where: object, taken: list[int] | None
+) -> None:
+    """A record is taken where all of it holds, and None stands for all of the batch."""
+    chosen = SinkFilter(**given, where=parse_where(where))
+    assert chosen.select(_batch(ROTATOR, CACHE, HTTPX)) == taken
+    assert chosen.select(_batch()) is None
+
+
+def test_components_are_found_in_a_loggers_dotted_name() -> None:
+    """Where a filter by the stem of a file matched nothing: ``rotator/sync.py`` has the stem ``sync``."""
+    record = _batch(("proxywhirl.rotator.sync", 20, "rotator"), HTTPX)
+    assert [SinkFilter(0, (name,)).select(record) for name in ("proxywhirl.rotator", "rotator", "rotator.sync")] == [
+        [0]
+    ] * 3
+
+
+def test_long_names_are_not_remembered() -> None:
+    """A worker may send names of 200 kB: thousands of these would stay in memory."""
+    chosen = SinkFilter(20)
+    assert chosen.select(_batch(("x" * 10_000, 20, "x"), ("x" * 10_000, 10, "x"), ROTATOR)) == [0, 2]
+    assert len(chosen._decisions) == 1
 
 
 def test_sites_are_decided_once_for_all_their_records() -> None:

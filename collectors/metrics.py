@@ -130,16 +130,22 @@ class Metrics(Source):
         yield GaugeMetricFamily("logbus_level_version", "Version of the level rules.", value=view.level_version)
 
         delivered = CounterMetricFamily("logbus_sink_delivered", "Records that a sink has written.", labels=("sink",))
+        filtered = CounterMetricFamily("logbus_sink_filtered", "Records that a sink does not take.", labels=("sink",))
+        sampled_out = CounterMetricFamily(
+            "logbus_sink_sampled_out", "Records that a sink's sampling has left out.", labels=("sink",)
+        )
         failed = CounterMetricFamily(
             "logbus_sink_failed", "Records that a sink has dropped.", labels=("sink", "reason")
         )
         queue = GaugeMetricFamily("logbus_sink_queue_records", "Records that wait for a sink.", labels=("sink",))
         for row in sinks:
             delivered.add_metric((row["name"],), row["delivered"])
+            filtered.add_metric((row["name"],), row["filtered"])
+            sampled_out.add_metric((row["name"],), row["sampled_out"])
             for reason in REASONS:
                 failed.add_metric((row["name"], reason), row["dropped"].get(reason, 0))
             queue.add_metric((row["name"],), row["queued"])
-        yield from (delivered, failed, queue)
+        yield from (delivered, filtered, sampled_out, failed, queue)
 
         latency = HistogramMetricFamily(
             "logbus_sink_latency_seconds",

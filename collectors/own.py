@@ -9,11 +9,16 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from logbus.collectors.decode import Batch, Drop, Record, Site, Source, build
+from logbus.collectors.hold import Early
 from logbus.collectors.ledger import Change, Ledger, Resolution, WorkerRow
 from logbus.collectors.roll import NAME_CHARS, OWN, Loss
+from logbus.collectors.sample import LeftOut
+from logbus.durations import format_duration
 from logbus.levels import BUCKETS
+from logbus.sizes import format_size
 from logbus.wire import REASONS
 
 _WARNING, _NOTICE = (
@@ -96,12 +101,38 @@ class OwnRecords:
                 last_us=drop.last_us,
             )
 
-    def _enqueue(self, site: int, message: str, fields: Mapping[str, str | int]) -> None:
+    def tell_sampling(self, told: Sequence[tuple[str, LeftOut | Early]]) -> None:
+        """A record for each interval in which a sink has left records out, and for requests decided before their time.
+
+        What was left out was meant to be (an INFO); that memory was too small for the requests was not.
+        """
+        for sink, found in told:
+            if isinstance(found, Early):
+                self.say(
+                    f"sink {sink!r}: {found.requests} requests were sampled before their window had ended, since"
+                    f" max_bytes ({format_size(found.max_bytes)}) can't hold them",
+                    event="sampled_early",
+                    sink=sink,
+                    count=found.requests,
+                )
+                continue
+            interval = format_duration(found.interval_s)
+            busiest = ", ".join(f"{count} of {name}" for name, count in found.sites)
+            self._enqueue(
+                1,
+                f"sink {sink!r}: {found.records} records left out in {interval}: {busiest}",
+                {"event": "sampled", "sink": sink, "count": found.records, "interval": interval},
+                {"sites": [{"site": _utf8(name), "count": count} for name, count in found.sites]},
+            )
+
+    def _enqueue(
+        self, site: int, message: str, fields: Mapping[str, str | int], nested: dict[str, Any] | None = None
+    ) -> None:
         # An error may name a file in bytes that are not UTF-8, and so may a field.
         extra: dict[str, str | int | float | bool | None] = {
             key: _utf8(value) if isinstance(value, str) else value for key, value in fields.items()
         }
-        self._waiting.append(Record(time.time_ns() // 1000, site, 0, _utf8(message), extra))
+        self._waiting.append(Record(time.time_ns() // 1000, site, 0, _utf8(message), extra, nested))
 
     def enter(self, change: Change) -> Batch | None:
         """The waiting records as a batch, entered in their row."""

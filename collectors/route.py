@@ -1,7 +1,11 @@
-"""From batches to the queues of the sinks: filter once per call site, encode once per format.
+"""From batches to the queues of the sinks: filter, sample, encode once per format.
 
 Sinks of one format share the encoding. A record is one line in every format, so a sink that takes a part of a
-batch takes some of its lines.
+batch takes some of its lines. A record that a format can't write is dropped in the sinks of that format, and counted
+there; no other sink notices.
+
+The collector's own records are not sampled: what they say is said once, and a record that tells what sampling has left
+out must not be left out itself.
 
 A reload exchanges routes in two steps. What is new is opened and started while the old routes go on; only when all of
 that has worked do the new ones take over, between two batches, in memory and at once. Every record goes by the one set
@@ -13,17 +17,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from typing import Final
 
 from logbus.collectors.decode import Batch
+from logbus.collectors.delivery import Delivery, deliver, deliver_lines, refuse
+from logbus.collectors.encode import Encoded
 from logbus.collectors.filter import SinkFilter
-from logbus.collectors.format import Formatter, lines as split_lines
+from logbus.collectors.format import Formatter
 from logbus.collectors.histogram import Histogram
+from logbus.collectors.hold import Early, Hold, Settled
 from logbus.collectors.ledger import Change
 from logbus.collectors.plan import Slot, plan
-from logbus.collectors.rows import Range
+from logbus.collectors.roll import OWN
+from logbus.collectors.sample import Head, LeftOut, Sampling
 from logbus.collectors.sinks.base import Sink
+from logbus.collectors.sinks.file import FileSink
 from logbus.collectors.writer import Writer
 from logbus.errors import ControlError
 
@@ -38,32 +46,71 @@ MakeWriter = Callable[[Sink, Sequence[Writer], Histogram], Writer]
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A sink, what it takes, and in which format. ``slot`` tells a reload whether it is the one that runs already."""
+    """A sink, what it takes, in which format, and how much of it (``sampling`` None: all).
+
+    ``slot`` tells a reload whether it is the one that runs already.
+    """
 
     sink: Sink
     filter: SinkFilter
     formatter: Formatter
     slot: Slot | None = None
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A sink's writer, what it takes, and in which format."""
+    """A sink's writer, what it takes, in which format, and what samples it."""
 
     writer: Writer
     filter: SinkFilter
     formatter: Formatter
     slot: Slot | None = None
+    sampler: Head | Hold | None = None
 
+    @classmethod
+    def of(cls, destination: Destination, writer: Writer, running: Route | None) -> Route:
+        """The route to a destination by this writer; what samples it goes on if ``running`` samples as it wants to."""
+        sampler, policy = None, destination.sampling
+        if policy is not None and policy.rate < 1.0:
+            if running is not None and running.sampler is not None and running.sampler.policy == policy:
+                sampler = running.sampler
+            else:
+                sampler = Hold(policy) if policy.tail else Head(policy)
+        return cls(writer, destination.filter, destination.formatter, destination.slot, sampler)
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """Lines for a writer's queue, once the turn is committed."""
+    def sample(self, encoded: Encoded, chosen: Sequence[int] | None, now: float) -> list[Delivery]:
+        """Inside a transaction: books the chosen records of a batch (None: all), and what they free of those held."""
+        sampler, writer = self.sampler, self.writer
+        assert sampler is not None
+        choice = sampler.choose(encoded.batch, chosen, now)
+        writer.row.sampled_out += choice.out
+        found = deliver_lines(writer, choice.released)
+        kept = deliver(writer, encoded, choice.kept, stamped=choice.stamped, rate=sampler.policy.rate)
+        if kept is not None:
+            found.append(kept)
+        if choice.waiting and isinstance(sampler, Hold):
+            if writer.admit(len(choice.waiting)):
+                lines = encoded.pick(choice.waiting)
+                if b"" in lines:
+                    refuse(writer, encoded, lines.count(b""))
+                found += self._settled(sampler.hold(lines, encoded.batch, encoded.formatter, now))
+            else:
+                sampler.let_go()
+        return found
 
-    writer: Writer
-    data: bytes
-    count: int
-    ranges: tuple[Range, ...]
+    def settle(self, now: float) -> list[Delivery]:
+        """Inside a transaction: books what became of held records whose time is over."""
+        return self._settled(self.sampler.settle(now)) if isinstance(self.sampler, Hold) else []
+
+    def end_sampling(self, now: float) -> list[Delivery]:
+        """Inside a transaction: books what becomes of all that is held."""
+        return self._settled(self.sampler.end(now)) if isinstance(self.sampler, Hold) else []
+
+    def _settled(self, settled: Settled) -> list[Delivery]:
+        if settled.out:
+            self.writer.withdraw(settled.out)
+        return deliver_lines(self.writer, settled.released)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +130,14 @@ class Exchange:
 class Router:
     """The routes of a collector; formatters that are equal are one object.
 
-    ``routes`` take records; ``retired`` are what reloads have taken out and what still writes its last ones.
+    ``routes`` take records; ``retired`` are what reloads have taken out and what still writes its last ones. ``clock``
+    gives monotonic seconds.
     """
 
-    def __init__(self, routes: Sequence[Route] = ()) -> None:
+    def __init__(self, routes: Sequence[Route] = (), *, clock: Callable[[], float] = time.monotonic) -> None:
         self.routes = list(routes)
+        self._clock = clock
+        self._told: list[tuple[str, LeftOut | Early]] = []
         self.retired: list[Route] = []
         #: By the name of a sink, whichever writer it has or had.
         self.latencies = {route.writer.sink.name: route.writer.latency for route in routes}
@@ -109,6 +159,40 @@ class Router:
             counts[writer.sink.name] = counts.get(writer.sink.name, 0) + writer.queued
         return counts
 
+    @property
+    def due(self) -> bool:
+        """Whether sampling has something to decide or to tell though nothing has come."""
+        return bool(self._told) or self._due(self._clock())
+
+    def told(self) -> list[tuple[str, LeftOut | Early]]:
+        """What there is to tell of sampling since the last call, with the name of the sink."""
+        now = self._clock()
+        for route in self.routes:
+            self._hear(route, now)
+        told, self._told = self._told, []
+        return told
+
+    def held(self) -> dict[str, dict[str, int]]:
+        """What is held now, by the name of the sink, and how many requests were decided before their time."""
+        return {
+            route.writer.sink.name: {
+                "records": route.sampler.records,
+                "requests": route.sampler.requests,
+                "bytes": route.sampler.bytes,
+                "decided_early": route.sampler.early,
+            }
+            for route in self.routes
+            if isinstance(route.sampler, Hold)
+        }
+
+    def archives(self) -> dict[str, dict[str, int]]:
+        """Of each sink with rotated files, by its name: how many there are, their bytes, how many were deleted."""
+        return {
+            route.writer.sink.name: route.writer.sink.archive.document()
+            for route in self.routes
+            if isinstance(route.writer.sink, FileSink) and route.writer.sink.archive is not None
+        }
+
     def prepare(self, destinations: Sequence[Destination], make: MakeWriter) -> Exchange:
         """Opens and starts what is new. Until :meth:`commit` nothing else has changed.
 
@@ -124,15 +208,17 @@ class Router:
         made: list[Writer] = []
         try:
             for destination, step in zip(destinations, steps.steps, strict=True):
+                running: Route | None = None
                 if isinstance(step, int):
-                    writer = self.routes[step].writer
+                    running = self.routes[step]
+                    writer = running.writer
                 else:
                     latency = self.latencies.setdefault(destination.sink.name, Histogram())
                     writer = make(destination.sink, [present[at].writer for at in step.behind], latency)
                     made.append(writer)
                     if step.at_once:
                         writer.open()
-                routes.append(Route(writer, destination.filter, destination.formatter, destination.slot))
+                routes.append(Route.of(destination, writer, running))
             for writer in made:
                 writer.start()
         except BaseException:
@@ -141,12 +227,22 @@ class Router:
         return Exchange(tuple(routes), tuple(self.routes[at] for at in steps.retired), tuple(made))
 
     def commit(self, exchange: Exchange) -> None:
-        """Lets prepared routes take over; call it between two batches. What ends does so on its own threads."""
+        """Lets prepared routes take over; call it between two batches. What ends does so on its own threads.
+
+        What sampling holds is decided first where it is not sampled in the same way from now on. Raises what the
+        ledger raises; then nothing has changed but that.
+        """
+        going_on = {id(route.sampler) for route in exchange.routes}
+        self._end_sampling([route for route in self.routes if id(route.sampler) not in going_on])
         deadline = time.monotonic() + RETIRE_S
         for route in exchange.retired:
             route.writer.retire(deadline)
         self.retired += exchange.retired
         self.routes = list(exchange.routes)
+
+    def end_sampling(self) -> None:
+        """Decides all that is held, and has what is to tell told, at the end."""
+        self._end_sampling(self.routes)
 
     def settle(self) -> None:
         """Lets go of what has ended; a sink of whose name nothing is left is booked as removed."""
@@ -163,49 +259,61 @@ class Router:
                     route.writer.remove()
 
     def enter(self, change: Change, batches: Sequence[Batch]) -> list[Delivery]:
-        """Books batches in the rows of the sinks, and returns what goes to their queues after the commit."""
+        """Books batches in the rows of the sinks, and returns what goes to their queues after the commit.
+
+        Without batches it decides what is :attr:`due`.
+        """
+        now = self._clock()
         deliveries: list[Delivery] = []
+        if self._due(now):
+            for route in self.routes:
+                self._hear(route, now)
+                deliveries += route.settle(now)
+        formats = [id(route.formatter) for route in self.routes]
         for batch in batches:
             total = len(batch.records)
             if not total:
                 continue
-            encoded: dict[int, bytes] = {}
-            lines: dict[int, list[bytes]] = {}
+            shared: dict[int, Encoded] = {}
             for route in self.routes:
                 row = route.writer.row
                 chosen = route.filter.select(batch)
                 count = total if chosen is None else len(chosen)
                 row.offered += total
                 row.filtered += total - count
-                if not count or not route.writer.admit(count):
+                if not count:
                     continue
                 key = id(route.formatter)
-                data = encoded.get(key)
-                if data is None:
-                    data = encoded[key] = route.formatter.encode(batch)
-                if chosen is not None:
-                    whole = lines.get(key)
-                    if whole is None:
-                        whole = lines[key] = split_lines(data)
-                    data = b"".join([whole[at] for at in chosen])
-                deliveries.append(Delivery(route.writer, data, count, _ranges(batch, chosen)))
+                encoded = shared.get(key)
+                if encoded is None:
+                    encoded = shared[key] = Encoded(route.formatter, batch, alone=formats.count(key) == 1)
+                if route.sampler is not None and batch.producer != OWN:
+                    deliveries += route.sample(encoded, chosen, now)
+                elif (found := deliver(route.writer, encoded, chosen)) is not None:
+                    deliveries.append(found)
         for route in self.routes:
             change.sink(route.writer.row)
         return deliveries
+
+    def _due(self, now: float) -> bool:
+        return any(route.sampler is not None and now >= route.sampler.due_at for route in self.routes)
+
+    def _hear(self, route: Route, now: float, *, ending: bool = False) -> None:
+        if route.sampler is not None:
+            self._told += [(route.writer.sink.name, told) for told in route.sampler.told(now, ending=ending)]
+
+    def _end_sampling(self, routes: Sequence[Route]) -> None:
+        now = self._clock()
+        for route in routes:
+            if route.sampler is not None:
+                self._hear(route, now, ending=True)
+                with route.writer.transaction() as change:
+                    deliveries = route.end_sampling(now)
+                    change.sink(route.writer.row)
+                for delivery in deliveries:
+                    delivery.hand_over()
 
 
 def _slot(slot: Slot | None, sink: Sink) -> Slot:
     """The slot of a sink; one that nobody has told about is the one that it is."""
     return slot or Slot(sink.name, f"{sink.type} {id(sink)}", "")
-
-
-def _ranges(batch: Batch, chosen: Sequence[int] | None) -> tuple[Range, ...]:
-    """Which sequence numbers a delivery holds: the whole batch, or the runs of those chosen."""
-    if chosen is None:
-        return ((batch.producer, batch.first_seq, len(batch.records)),)
-    starts = [at == 0 or chosen[at - 1] + 1 != index for at, index in enumerate(chosen)]
-    firsts = list(compress(chosen, starts))
-    places = [*compress(range(len(chosen)), starts), len(chosen)]
-    return tuple(
-        (batch.producer, batch.first_seq + first, places[at + 1] - places[at]) for at, first in enumerate(firsts)
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -149,9 +149,9 @@ class WriterBench(Bench):
 class RouterBench(Bench):
     """The writers of a router, as a reload exchanges them."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(directory)
-        self.router = Router()
+        self.router = Router(clock=clock)
 
     @property
     def writers(self) -> Sequence[Writer]:

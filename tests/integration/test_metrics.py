@@ -73,6 +73,8 @@ def test_a_scrape_says_what_the_status_says(start_collector: StartCollector) -> 
             }
             for sink in status["sinks"]:
                 expected["logbus_sink_delivered_total", sink["name"]] = sink["delivered"]
+                expected["logbus_sink_filtered_total", sink["name"]] = sink["filtered"]
+                expected["logbus_sink_sampled_out_total", sink["name"]] = sink["sampled_out"]
                 expected["logbus_sink_queue_records", sink["name"]] = sink["queued"]
                 for reason in REASONS:
                     expected["logbus_sink_failed_total", reason, sink["name"]] = sink["dropped"].get(reason, 0)

@@ -19,7 +19,16 @@ WORKERS: list[dict[str, Any]] = [
     {"producer": "02", "worker": "b", "state": "gone", "emitted": 3, "collected": 3},
     {"producer": OWN.hex(), "worker": "logbus", "state": "live", "emitted": 1, "collected": 1},
 ]
-SINK = {"name": "main", "state": "ok", "delivered": 11, "dropped": {"shutdown": 2}, "queued": 1, "last_error": None}
+SINK = {
+    "name": "main",
+    "state": "ok",
+    "delivered": 11,
+    "filtered": 3,
+    "sampled_out": 4,
+    "dropped": {"shutdown": 2},
+    "queued": 1,
+    "last_error": None,
+}
 
 
 class Bench:
@@ -75,6 +84,8 @@ def test_a_scrape_has_the_names_of_the_contract(bench: Bench) -> None:
         "logbus_workers": {(): 1},
         "logbus_level_version": {(): 7},
         "logbus_sink_delivered_total": {("main",): 11},
+        "logbus_sink_filtered_total": {("main",): 3},
+        "logbus_sink_sampled_out_total": {("main",): 4},
         "logbus_sink_failed_total": {(reason, "main"): 2 if reason == "shutdown" else 0 for reason in REASONS},
         "logbus_sink_queue_records": {("main",): 1},
         "logbus_sink_latency_seconds_count": {("main",): 1},

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from logbus.collectors.decode import Batch, Drop
+from logbus.collectors.hold import Early
 from logbus.collectors.ledger import Ledger
 from logbus.collectors.own import OwnRecords
 from logbus.collectors.roll import NAME_CHARS, OWN, Loss
+from logbus.collectors.sample import LeftOut
 
 
 @pytest.fixture
@@ -147,3 +149,32 @@ def test_the_row_goes_on_after_a_restart(tmp_path: Path) -> None:
             assert batch is not None
             assert batch.first_seq == life
             assert ledger.workers[OWN].law()
+
+
+def test_what_sampling_left_out_is_told(ledger: Ledger) -> None:
+    """The sink, how many in which time, and the busiest call sites: an INFO, since it was meant to be."""
+    own = OwnRecords(ledger, host="h")
+    own.tell_sampling([("main", LeftOut(1234, 1.0, (("shop.till INFO till.sell:7", 1200), ("a \ud800", 34))))])
+    batch = entered(own, ledger)
+    assert batch is not None
+    [record] = batch.records
+    assert batch.sites[record.site].level_name == "INFO"
+    expected = "sink 'main': 1234 records left out in 1 s: 1200 of shop.till INFO till.sell:7, 34 of a \\ud800"
+    assert record.message == expected
+    assert record.extra == {"event": "sampled", "sink": "main", "count": 1234, "interval": "1 s"}
+    assert record.nested == {
+        "sites": [{"site": "shop.till INFO till.sell:7", "count": 1200}, {"site": "a \\ud800", "count": 34}]
+    }
+
+
+def test_requests_that_were_sampled_early_are_told(ledger: Ledger) -> None:
+    """With what there was too little of: a WARNING, since it was not meant to be."""
+    own = OwnRecords(ledger, host="h")
+    own.tell_sampling([("main", Early(7, 16 * 1024 * 1024))])
+    batch = entered(own, ledger)
+    assert batch is not None
+    [record] = batch.records
+    assert batch.sites[record.site].level_name == "WARNING"
+    expected = "sink 'main': 7 requests were sampled before their window had ended, since max_bytes (16 MiB) can't hold"
+    assert record.message.startswith(expected)
+    assert record.extra == {"event": "sampled_early", "sink": "main", "count": 7}

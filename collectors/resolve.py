@@ -3,8 +3,9 @@
 Before a sink writes it says in its row what it is about to write and where (an intent). If the collector dies
 there, the size of the file tells how far the write came: the kernel finishes or tears one ``write``, and nobody
 writes after it. Whole lines are delivered, a torn last line is cut off, and the rest is lost; so is what waited in
-the sink's queue, which was in memory. Where nothing can be looked at (a console, a socket, a file that has gone or
-is another one) the write in hand is unknown.
+the sink's queue, which was in memory. A file is rotated between writes, when there is no intent: so the file of an
+intent still has its name, unless somebody else has taken it away. Where nothing can be looked at (a console, a socket,
+a file that has gone or is another one) the write in hand is unknown.
 
 Nothing here depends on how often it runs. Cutting a file does not change its number of whole lines, and the counts
 start from ``delivered_before``: a crash between the cut and the commit of the row gives the same the next time.
@@ -17,7 +18,7 @@ import os
 import stat
 from typing import Final, NamedTuple
 
-from logbus.collectors.rows import Intent, Range, SinkRow
+from logbus.collectors.rows import Intent, Range, SinkRow, divided
 from logbus.wire import COLLECTOR_LOST
 
 #: Bytes read at once when the lines of an interrupted write are counted.
@@ -116,11 +117,4 @@ def _after(intent: Intent, delivered: int) -> tuple[Range, ...]:
         return ()
     if sum(count for _, _, count in intent.ranges) != intent.count:
         return intent.ranges
-    left: list[Range] = []
-    skip = delivered
-    for producer, first, count in intent.ranges:
-        skipped = min(skip, count)
-        skip -= skipped
-        if count > skipped:
-            left.append((producer, first + skipped, count - skipped))
-    return tuple(left)
+    return divided(intent.ranges, delivered)[1]

@@ -292,6 +292,24 @@ def coalesced(ranges: Iterable[Range]) -> tuple[Range, ...]:
     return tuple(joined)
 
 
+def divided(ranges: Iterable[Range], count: int) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
+    """The first ``count`` records of the ranges, and the others.
+
+    >>> divided([(b"p", 7, 3), (b"p", 12, 2)], 4)
+    (((b'p', 7, 3), (b'p', 12, 1)), ((b'p', 13, 1),))
+    """
+    front: list[Range] = []
+    back: list[Range] = []
+    for producer, first, number in ranges:
+        taken = min(count, number)
+        count -= taken
+        if taken:
+            front.append((producer, first, taken))
+        if number > taken:
+            back.append((producer, first + taken, number - taken))
+    return tuple(front), tuple(back)
+
+
 def gates_of(text: str) -> dict[str, str]:
     """What level rules act by, per library, out of a MARK's words; nothing where nothing is attached.
 

@@ -1,8 +1,10 @@
 """One writer thread per sink: a queue, writes of whole lines, and the books around each write.
 
 Before a write its intent goes into the ledger, after it the count of what was delivered; so a restart can find out
-how far a killed writer came. A sink that fails keeps its records and is tried again; a sink that is slow pushes
-back on the receiver or, if it is impatient, has new records dropped. Both are counted where they happen.
+how far a killed writer came. Before both the sink is asked how much it may be given, and a delivery that is longer is
+split after a line. Lines stay in the queue until they are written: a sink that fails keeps its records and is tried
+again. A sink that is slow pushes back on the receiver or, if it is impatient, has new records dropped. All is counted
+where it happens.
 
 A row has one intent, and a file has one lock. So where a reload replaces a writer by one of the same name or for the
 same file, the new one starts behind the old: it takes records at once, and writes when the old has written its last.
@@ -18,11 +20,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from logbus.collectors.histogram import Histogram
-from logbus.collectors.ledger import Ledger, SinkRow
-from logbus.collectors.rows import Range, coalesced
+from logbus.collectors.ledger import Change, Ledger, SinkRow
+from logbus.collectors.rows import Range, coalesced, divided
 from logbus.collectors.sinks.base import Sink
 from logbus.errors import LogbusError
-from logbus.wire import HIGH_WATER_MARK, SHUTDOWN
+from logbus.wire import HIGH_WATER_MARK, SHUTDOWN, UNENCODABLE
 
 #: Bytes that wait for one sink before it pushes back or drops.
 QUEUE_BYTES: Final = 8 * 1024 * 1024
@@ -30,6 +32,11 @@ QUEUE_BYTES: Final = 8 * 1024 * 1024
 WRITE_BYTES: Final = 1024 * 1024
 #: Seconds between attempts on a sink that fails.
 RETRY_S: Final = 0.5
+
+#: Seconds for which a sink is called failing after the last record that its format could not write.
+REFUSED_S: Final = 10.0
+#: Seconds between complaints about that.
+REFUSAL_TOLD_S: Final = 60.0
 
 #: Seconds beyond its deadline after which a write counts as one that hangs.
 HANG_S: Final = 0.2
@@ -72,6 +79,14 @@ class Writer:
         self._deadline: float | None = None
         self._reopen = False
         self._in_write = False
+        #: Whether the sink takes nothing at present.
+        self._stuck = False
+        #: Why records could not be encoded, while that is a reason to call the sink failing; and when that was told.
+        self._refusal: str | None = None
+        self._refused_at = -REFUSED_S
+        self._refusal_told_at = -REFUSAL_TOLD_S
+        #: What the sink last said was wrong with it.
+        self._trouble: str | None = None
         self._behind = tuple(behind)
         self._opened = False
         #: Whether one of those before it has the same row, which is its until it ends.
@@ -104,14 +119,18 @@ class Writer:
     @property
     def pushes_back(self) -> bool:
         """Whether the receiver should wait: the sink is patient, slow, and works, and so do those before it."""
-        if not (self.full and self.sink.patient and self.row.state == "ok"):
+        if not (self.full and self.sink.patient and not self._stuck):
             return False
-        return all(writer.row.state == "ok" for writer in self._behind)
+        return not any(writer._stuck for writer in self._behind)
 
     @property
     def ended(self) -> bool:
         """Whether it has written its last line, and its books are closed."""
         return self._ended.is_set()
+
+    def transaction(self) -> Change:
+        """A transaction of the ledger that has the sink's row."""
+        return self._ledger.transaction()
 
     def admit(self, records: int) -> bool:
         """Inside a transaction: books records as handed over, or as dropped when there is no room for them."""
@@ -121,6 +140,39 @@ class Writer:
             return False
         self.queued += records
         return True
+
+    def withdraw(self, records: int) -> None:
+        """Inside a transaction: books records that :meth:`admit` has let in, and that never came, as sampled out."""
+        if not self._closed:  # else they are booked as dropped by the shutdown
+            self.queued -= records
+            self.row.accepted -= records
+            self.row.sampled_out += records
+
+    @property
+    def refusing(self) -> bool:
+        """Whether records could not be encoded a short while ago."""
+        return self._refusal is not None
+
+    def refuse(self, records: int, error: str, *, tell: bool) -> None:
+        """Inside a transaction: books records that :meth:`admit` has let in, and that its format can't write.
+
+        The sink is called failing until its format has written everything for :data:`REFUSED_S`. ``tell`` says whether
+        a complaint may be made, which is a record too: not for one that may itself be what can't be written.
+        """
+        self.queued -= records
+        self.row.dropped[UNENCODABLE] += records
+        self._refusal, self._refused_at = error, time.monotonic()
+        self.row.state, self.row.last_error = "failing", error
+        if tell and self._refused_at >= self._refusal_told_at + REFUSAL_TOLD_S:
+            self._refusal_told_at = self._refused_at
+            self._complain(f"sink {self.row.name!r} drops records that its format can't write: {error}")
+
+    def forgive(self) -> None:
+        """Inside a transaction: the format has written everything; what it could not is history, after a while."""
+        if self._refusal is not None and time.monotonic() >= self._refused_at + REFUSED_S:
+            self._refusal = None
+            if not self._stuck:
+                self._works()
 
     def put(self, data: bytes, records: int, ranges: tuple[Range, ...]) -> None:
         """Hands over lines that :meth:`admit` has let in."""
@@ -172,6 +224,7 @@ class Writer:
     def _enter_row(self) -> None:
         with self._ledger.transaction() as change:
             self.row.type, self.row.checkable = self.sink.type, self.sink.checkable
+            self._stuck = False
             self.row.state, self.row.last_error = "ok", None
             change.sink(self.row)
 
@@ -230,44 +283,73 @@ class Writer:
                 self._more.wait_for(lambda: self._queue or self._deadline is not None or self._reopen, 1.0)
                 ended = self._deadline is not None and (not self._queue or self._overdue())
                 reopen, self._reopen = self._reopen, False
-                taken, size = self._take()
+                waiting = bool(self._queue)
             if ended:
                 return
-            if reopen or not taken:
+            if reopen or not waiting:
                 with contextlib.suppress(OSError, LogbusError):  # the next write says the same, and is tried again
-                    (self.sink.reopen if reopen else self.sink.look)()
-            if taken:
-                self._write_until_done(taken, size)
+                    if reopen:
+                        self.sink.reopen()
+                    self._look(0)
+            if waiting:
+                self._write_until_done()
 
-    def _take(self) -> tuple[list[Lines], int]:
-        """What the next write takes; it stays in the queue's count of bytes until it is written."""
-        taken: list[Lines] = []
-        size = 0
-        while self._queue and (not taken or size + len(self._queue[0][0]) <= WRITE_BYTES):
-            lines = self._queue.popleft()
-            size += len(lines[0])
-            taken.append(lines)
-        return taken, size
+    def _look(self, first: int) -> int:
+        """What the sink's look says; and tells what is wrong with a sink that works. Raises OSError, LogbusError."""
+        room = self.sink.look(first)
+        if self.sink.trouble != self._trouble:
+            self._trouble = self.sink.trouble
+            if self._trouble is not None:
+                self._complain(f"sink {self.row.name!r}: {self._trouble}")
+            with self._ledger.transaction() as change:
+                if not self._closed and self.row.state == "ok":
+                    self.row.last_error = self._trouble
+                    change.sink(self.row)
+        return room
 
-    def _write_until_done(self, taken: list[Lines], size: int) -> None:
-        data = taken[0][0] if len(taken) == 1 else b"".join([lines[0] for lines in taken])
-        count = sum(lines[1] for lines in taken)
-        ranges = coalesced(found for lines in taken for found in lines[2])
-        while not self._write(data, count, ranges):
+    def _take(self, room: int) -> list[Lines]:
+        """What the next write takes of the queue, in which it stays: a line at least, else no more than ``room``."""
+        with self._more:
+            if len(self._queue[0][0]) > room:
+                self._split(room)
+            taken: list[Lines] = []
+            size = 0
+            for lines in self._queue:
+                size += len(lines[0])
+                if taken and size > min(room, WRITE_BYTES):
+                    break
+                taken.append(lines)
+            return taken
+
+    def _split(self, room: int) -> None:
+        """Makes the first lines of the queue two: those for which there is room, one at least, and the others."""
+        data, records, ranges, came = self._queue[0]
+        end = data.rfind(b"\n", 0, room) + 1 or data.find(b"\n") + 1
+        if end < len(data):
+            first = data.count(b"\n", 0, end)
+            front, back = divided(ranges, first)
+            self._queue[0] = (data[end:], records - first, back, came)
+            self._queue.appendleft((data[:end], first, front, came))
+
+    def _write_until_done(self) -> None:
+        while not self._write():
             with self._more:
                 left = RETRY_S if self._deadline is None else min(RETRY_S, self._deadline - time.monotonic())
                 if left <= 0:
                     return
                 self._more.wait(left)
-        self.latency.observe(time.monotonic() - taken[0][3])
-        with self._more:
-            self._bytes -= size
 
-    def _write(self, data: bytes, count: int, ranges: tuple[Range, ...]) -> bool:
-        """One attempt. False when the sink failed and nothing of it remains."""
+    def _write(self) -> bool:
+        """One attempt at the first lines of the queue. False when the sink failed and nothing of it remains."""
         row, sink = self.row, self.sink
+        taken: list[Lines] = []
+        count = 0
         try:
-            sink.look()
+            # Only this thread takes lines away; what comes meanwhile comes behind these.
+            taken = self._take(self._look(self._queue[0][0].find(b"\n") + 1))
+            data = taken[0][0] if len(taken) == 1 else b"".join([lines[0] for lines in taken])
+            count = sum(lines[1] for lines in taken)
+            ranges = coalesced(found for lines in taken for found in lines[2])
             with self._ledger.transaction() as change:
                 closed = self._closed
                 if closed:
@@ -277,18 +359,38 @@ class Writer:
                 change.sink(row)
             sink.write(data)
         except (OSError, LogbusError) as error:
-            return self._failed(error, count)
-        with self._ledger.transaction() as change:
-            self._in_write = False
-            if self._closed:  # the books are closed, and say that nobody knows
-                return True
-            row.delivered += count
-            self.queued -= count
-            row.intent = None
-            if row.state != "ok":
-                row.state, row.last_error = "ok", None
-            change.sink(row)
+            if not self._failed(error, count):
+                return False
+        else:
+            with self._ledger.transaction() as change:
+                self._in_write = False
+                if self._closed:  # the books are closed, and say that nobody knows
+                    return True
+                row.delivered += count
+                self.queued -= count
+                row.intent = None
+                self._stuck = False
+                if row.state != "ok":
+                    self._works()
+                change.sink(row)
+        self._let_go(taken)
         return True
+
+    def _let_go(self, taken: list[Lines]) -> None:
+        """Takes what has been written, or given up, out of the queue."""
+        if taken:
+            self.latency.observe(time.monotonic() - taken[0][3])
+        with self._more:
+            for lines in taken:
+                self._queue.popleft()
+                self._bytes -= len(lines[0])
+
+    def _works(self) -> None:
+        """Inside a transaction: the sink takes lines; what else is wrong stands in the row."""
+        if self._refusal is not None:
+            self.row.state, self.row.last_error = "failing", self._refusal
+        else:
+            self.row.state, self.row.last_error = "ok", self._trouble
 
     def _failed(self, error: Exception, count: int) -> bool:
         row = self.row
@@ -300,6 +402,7 @@ class Writer:
             self._in_write = False
             if self._closed:
                 return True
+            self._stuck = True
             row.state, row.last_error, row.intent = "failing", text, None
             if not undone:  # some of it may be out there: to write it again could double it
                 row.unknown += count

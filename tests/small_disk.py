@@ -25,10 +25,11 @@ class SmallDisk:
         """Bytes that fit."""
         return self._pages * PAGE
 
-    def grow(self, pages: int) -> None:
+    def grow(self, pages: int, *, files: int = 0) -> None:
         """Gives it more room."""
         self._pages = pages
-        subprocess.run(["mount", "-o", f"remount,size={self.size}", str(self.path)], check=True, capture_output=True)
+        options = f"remount,{_options(pages, files)}"
+        subprocess.run(["mount", "-o", options, str(self.path)], check=True, capture_output=True)
 
 
 @functools.cache
@@ -44,11 +45,15 @@ def can_mount() -> bool:
         return False
 
 
+def _options(pages: int, files: int) -> str:
+    return f"size={pages * PAGE}" + (f",nr_inodes={files}" if files else "")
+
+
 @contextlib.contextmanager
-def small_disk(path: Path, pages: int) -> Iterator[SmallDisk]:
-    """The disk, mounted for the length of a ``with`` block."""
+def small_disk(path: Path, pages: int, *, files: int = 0) -> Iterator[SmallDisk]:
+    """The disk, mounted for the length of a ``with`` block; ``files``, its root included, are any number without."""
     path.mkdir()
-    options = f"size={pages * PAGE},mode=0755"
+    options = f"{_options(pages, files)},mode=0755"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(path)], check=True, capture_output=True)
     try:
         yield SmallDisk(path, pages)

@@ -12,13 +12,15 @@ class Sink(Protocol):
 
     ``checkable`` says whether a look at it after a crash tells how far a write came. ``patient`` says what happens
     when it is slower than the records come: a patient sink makes the collector read less, so that the workers'
-    buffers fill; an impatient one (a terminal) has its records dropped, counted.
+    buffers fill; an impatient one (a terminal) has its records dropped, counted. ``trouble`` says what is wrong while
+    lines are written all the same; None when nothing is.
     """
 
     name: str
     type: str
     checkable: bool
     patient: bool
+    trouble: str | None
 
     def open(self) -> None:
         """Opens it. Raises SinkError, OwnedError."""
@@ -32,8 +34,13 @@ class Sink(Protocol):
     def undo(self) -> bool:
         """After a write that failed: True when nothing of it remains, False when nobody can tell."""
 
-    def look(self) -> None:
-        """Between writes: opens it again where somebody has moved or removed it. Raises OSError, LogbusError."""
+    def look(self, first: int = 0) -> int:
+        """How many bytes the next write may have at most, ``sys.maxsize`` for any; never less than ``first``.
+
+        ``first`` is the bytes of the line that comes next, 0 when none waits. It stands between writes, and does what
+        is due there: opens the sink again where somebody has moved or removed it, begins another file where this one
+        has no room for that line, or has lasted long enough. Raises OSError, LogbusError.
+        """
 
     def reopen(self) -> None:
         """Looks at once, on request. Raises OSError, LogbusError."""

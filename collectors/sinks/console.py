@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Final, Literal
 
 from logbus.collectors.rows import Intent, Range
@@ -16,6 +17,7 @@ class ConsoleSink:
     type = "console"
     checkable = False
     patient = False
+    trouble: str | None = None
 
     def __init__(self, name: str, stream: Literal["stdout", "stderr"]) -> None:
         self.name = name
@@ -40,8 +42,9 @@ class ConsoleSink:
         """True when not a byte of the last write went out."""
         return self._written == 0
 
-    def look(self) -> None:
-        """Nothing to do."""
+    def look(self, first: int = 0) -> int:
+        """Nothing to do: any number of bytes."""
+        return sys.maxsize
 
     def reopen(self) -> None:
         """Nothing to do."""

@@ -3,6 +3,12 @@
 The file is locked while it is open (two writers would tear each other's lines), never followed through a link that
 somebody planted, and opened again when it has been moved or removed: the inode at its path is looked at once a
 second. A torn last line, which a crash or a full disk leaves, is cut off before the next line is written.
+
+Rotation is between writes, and so between lines, never inside an intent. The archive
+(:mod:`logbus.collectors.sinks.archive`) gives the file its last name, for good; then a new file is made at the path,
+which nobody has touched. Where the first step fails, nothing has changed, and the lines go on into the file that there
+is: a log that is too long is better than none. Where the second one fails, the next look tries it again, and the lines
+wait meanwhile. A file begins with its first line, so that an empty one is never rotated and a quiet day is no age.
 """
 
 from __future__ import annotations
@@ -12,48 +18,81 @@ import fcntl
 import json
 import os
 import stat
+import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from logbus.collectors.rotation import Deadline, Moment, Rotation
 from logbus.collectors.rows import Intent, Range
 from logbus.errors import OwnedError, SinkError
 
+if TYPE_CHECKING:
+    from logbus.collectors.sinks.archive import Archive
+
 #: Seconds between looks at whether the file is still the one at its path.
 LOOK_S: Final = 1.0
+#: Seconds between attempts at a rotation that fails.
+ROTATE_RETRY_S: Final = 2.0
 #: Bytes read backwards at a time in search of the last newline.
 _CHUNK: Final = 64 * 1024
 
 
 class FileSink:
-    """Lines appended to ``path``; directories are made (0750), the file has mode 0640."""
+    """Lines appended to ``path``; directories are made (0750), the file has mode 0640.
+
+    ``rotation`` says when the next file begins, and ``archive`` keeps those before it; without both there is one file.
+    """
 
     type = "file"
     checkable = True
     patient = True
 
-    def __init__(self, name: str, path: Path, *, json_lines: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        *,
+        json_lines: bool,
+        rotation: Rotation | None = None,
+        archive: Archive | None = None,
+    ) -> None:
         self.name = name
+        #: Why the last rotation failed, until there is another file.
+        self.trouble: str | None = None
         self._path = path.absolute()
         self._json_lines = json_lines
+        self._rotation = rotation
+        self.archive = archive
         self._fd = -1
         self._offset = 0
         self._identity = (0, 0)
         self._look_at = 0.0
+        self._rotate_at = 0.0
+        #: When the file that was found was written last, in seconds since the epoch.
+        self._touched = 0.0
+        #: When the file is due by time; None until it is known when it began.
+        self._deadline: Deadline | None = None
+        #: When the file began, until the archive has been told.
+        self._began: Moment | None = None
         #: Bytes of torn lines that were cut off.
         self.cut = 0
 
     def open(self) -> None:
-        """Opens and locks the file. Raises SinkError, OwnedError."""
+        """Opens and locks the file, and clears up the rotation that a crash left. Raises SinkError, OwnedError."""
         try:
             self._open()
+            if self.archive is not None:
+                self.archive.recover(self._identity)
         except OSError as error:
+            self.close()
             raise SinkError(self.name, f"{self._path}: can't be opened: {error.strerror}") from error
 
-    def _open(self) -> None:
+    def _open(self, extra: int = 0) -> None:
         for directory in reversed([parent for parent in self._path.parents if not parent.exists()]):
             directory.mkdir(mode=0o750, exist_ok=True)  # with parents=True the mode would be the last one's only
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | extra
+        fd = os.open(self._path, flags, 0o640)
         try:
             info = os.fstat(fd)
             if not stat.S_ISREG(info.st_mode):
@@ -68,10 +107,13 @@ class FileSink:
         except BaseException:
             os.close(fd)
             raise
-        self.close()
+        self._close_file()
         self._fd = fd
         self._identity = (info.st_dev, info.st_ino)
+        self._touched = info.st_mtime
+        self._deadline = self._began = None
         self._offset = size
+        self.trouble = None
         self._look_at = time.monotonic() + LOOK_S
 
     def intent(self, count: int, length: int, delivered_before: int, ranges: tuple[Range, ...]) -> Intent:
@@ -97,22 +139,57 @@ class FileSink:
             return False
         return True
 
-    def look(self) -> None:
-        """Opens the file again if another one, or none, is at its path by now. Raises OSError, SinkError, OwnedError.
+    def look(self, first: int = 0) -> int:
+        """How many bytes the file may take; the line of ``first`` bytes that comes next has room in any case.
 
-        Call it between writes, never between an intent and its write.
+        Opens the file again if another one, or none, is at its path by now, and begins the next one when that is due.
+        Call it between writes, never between an intent and its write. Raises OSError, SinkError, OwnedError.
         """
         now = time.monotonic()
         if self._fd < 0 or now >= self._look_at:
-            if not self._in_place():
-                # A failure leaves the next look due: nothing is written to a file that has lost its name.
+            if self._in_place():
+                self._look_at = now + LOOK_S
+            else:  # a failure leaves the next look due: nothing is written to a file that has lost its name
                 self._open()
-                return
-            self._look_at = now + LOOK_S
         size = os.fstat(self._fd).st_size
         if size != self._offset:  # truncated in place, as logrotate's copytruncate does, or written to by another
             self.cut += self._mend(self._fd, size)
             self._offset = os.fstat(self._fd).st_size
+        if self._rotation is None or self.archive is None:
+            return sys.maxsize
+        return self._make_room(self._rotation, self.archive, first)
+
+    def _make_room(self, rotation: Rotation, archive: Archive, first: int) -> int:
+        now = Moment.now()
+        if not self._offset:  # it begins with the line that comes next
+            self._began = now
+            self._deadline = rotation.deadline(now)
+        elif self._began is not None:
+            archive.begin(self._identity, self._began)
+            self._began = None
+        if self._deadline is None:
+            self._deadline = rotation.deadline(archive.began(self._identity) or now.ago(self._touched))
+        if self._offset and (rotation.full(self._offset, first) or self._deadline.reached(now)):
+            if now.steady < self._rotate_at or not self._rotate(archive, now):
+                return sys.maxsize
+            return self._make_room(rotation, archive, first)
+        return max(first, rotation.room(self._offset))
+
+    def _rotate(self, archive: Archive, now: Moment) -> bool:
+        """Begins the next file. False when that failed and the lines go on into this one."""
+        self._look_at = 0.0  # whatever fails below, what is at the path is looked at before the next line
+        if not self._in_place():
+            self._open()
+            return True
+        try:
+            archive.rotate(self._path, self._identity)
+        except OSError as error:
+            self._rotate_at = now.steady + ROTATE_RETRY_S
+            # Without the name in it, which is another one at each attempt: the same trouble is told once.
+            self.trouble = f"{self._path}: rotation fails and is tried again: {error.strerror}"
+            return False
+        self._open(os.O_EXCL)
+        return True
 
     def _in_place(self) -> bool:
         try:
@@ -127,7 +204,12 @@ class FileSink:
         self.look()
 
     def close(self) -> None:
-        """Closes the file, which gives the lock up."""
+        """Closes the archive and the file, which gives the lock up."""
+        if self.archive is not None:
+            self.archive.close()
+        self._close_file()
+
+    def _close_file(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

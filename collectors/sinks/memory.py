@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 from logbus.collectors.rows import Intent, Range
@@ -13,6 +14,7 @@ class MemorySink:
     type = "memory"
     checkable = False
     patient = True
+    trouble: str | None = None
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -51,8 +53,9 @@ class MemorySink:
         """True: a write to memory is whole or did not happen."""
         return True
 
-    def look(self) -> None:
-        """Nothing to do."""
+    def look(self, first: int = 0) -> int:
+        """Nothing to do: any number of bytes."""
+        return sys.maxsize
 
     def reopen(self) -> None:
         """Nothing to do."""

@@ -6,6 +6,7 @@ log file. Every record carries its worker, its thread and its number.
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import signal
@@ -20,6 +21,7 @@ from typing import Any
 from tests.collector_command import ROOT, CollectorCommand, child_environment
 from tests.eventually import eventually
 from tests.programs.load import witnessed
+from tests.rotating import rotated
 
 #: Seconds that a worker or the ledger may take to come to rest after a fault.
 SETTLE = 30.0
@@ -48,11 +50,15 @@ class Worker:
 
 @dataclass
 class Scenario:
-    """A collector that writes JSON to one file, and its workers. ``collector_killed`` once it was ended by SIGKILL."""
+    """A collector that writes JSON to one file, and its workers. ``collector_killed`` once it was ended by SIGKILL.
+
+    ``keys`` are more of the sink's: with a rotation its lines are in several files.
+    """
 
     directory: Path
     start_collector: StartCollector
     seed: int = 0
+    keys: str = ""
     collector: CollectorCommand = field(init=False)
     workers: list[Worker] = field(default_factory=list)
     collector_killed: bool = False
@@ -64,7 +70,12 @@ class Scenario:
 
     def start(self) -> None:
         """Starts the collector (again)."""
-        self.collector = self.start_collector("--sink", f"file:{self.log}", directory=self.directory)
+        self.collector = self.start_collector("--sink", f"file:{self.log}{self.keys}", directory=self.directory)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the sink that are there, in the order of their lines."""
+        return [*rotated(self.log), *([self.log] if self.log.exists() else [])]
 
     def kill_collector(self) -> None:
         """SIGKILL, as a crash would."""
@@ -128,7 +139,7 @@ class Scenario:
     def judge(self) -> dict[str, Any]:
         """Holds the ledger against the witnesses, after every worker has ended. Returns the status."""
         status = self.settled()
-        lines = read_lines(self.log)
+        lines = [line for path in self.files for line in read_lines(path)]
         assert status["balanced"], status["problems"]
         own = [line for line in lines if line["worker"] == "logbus"]
         rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -155,14 +166,20 @@ class Scenario:
                 assert set(row["dropped"]) <= {"high_water_mark", "shutdown"}, (row, told)
         missing_in_file += sum(row["collected"] for row in rows["logbus"]) - len(own)
         assert missing_in_file == sum(sink["dropped"].values()), (missing_in_file, sink)
-        assert b"hunter2" not in self.log.read_bytes()
+        assert not any(b"hunter2" in content(path) for path in self.files)
         return status
+
+
+def content(path: Path) -> bytes:
+    """What is in a log file, also in a compressed one."""
+    data = path.read_bytes()
+    return gzip.decompress(data) if path.suffix == ".gz" else data
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Every line of a log file as its record; each must be whole."""
-    data = path.read_bytes()
-    assert data.endswith(b"\n") or not data, "the file ends in a torn line"
+    data = content(path)
+    assert data.endswith(b"\n") or not data, f"{path} ends in a torn line"
     return [json.loads(line) for line in data.splitlines()]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logbus.collectors.rows import MAX_RANGES, SinkRow, WorkerRow, by_reason, coalesced, gates_of, weakest_gate
+from logbus.collectors.rows import MAX_RANGES, SinkRow, WorkerRow, by_reason, coalesced, divided, gates_of, weakest_gate
 from logbus.wire import COLLECTOR_LOST, HIGH_WATER_MARK, REJECTED, WORKER_LOST
 
 A, B = b"a" * 16, b"b" * 16
@@ -226,6 +226,22 @@ def test_ranges_are_bounded() -> None:
     """An intent stays small, however many producers one write mixes."""
     ranges = [(A, 2 * number, 1) for number in range(MAX_RANGES + 5)]
     assert coalesced(ranges) == tuple(ranges[:MAX_RANGES])
+
+
+@pytest.mark.parametrize(
+    ("count", "front", "back"),
+    [
+        (0, (), ((A, 0, 3), (B, 5, 1), (A, 7, 2))),
+        (2, ((A, 0, 2),), ((A, 2, 1), (B, 5, 1), (A, 7, 2))),
+        (3, ((A, 0, 3),), ((B, 5, 1), (A, 7, 2))),
+        (5, ((A, 0, 3), (B, 5, 1), (A, 7, 1)), ((A, 8, 1),)),
+        (6, ((A, 0, 3), (B, 5, 1), (A, 7, 2)), ()),
+        (9, ((A, 0, 3), (B, 5, 1), (A, 7, 2)), ()),
+    ],
+)
+def test_ranges_are_divided_after_any_record(count: int, front: object, back: object) -> None:
+    """The first records and the others, in their order, none twice and none empty."""
+    assert divided([(A, 0, 3), (B, 5, 1), (A, 7, 2)], count) == (front, back)
 
 
 def test_reasons_without_zeros() -> None:

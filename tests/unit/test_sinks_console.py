@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -29,7 +30,7 @@ def test_lines_go_out_whole(pipe: tuple[int, int]) -> None:
     sink = ConsoleSink("console", "stdout")
     sink.open()
     sink.write(b"one\ntwo\n")
-    sink.look()
+    assert (sink.look(5), sink.trouble) == (sys.maxsize, None)
     sink.reopen()
     sink.write(b"three\n")
     sink.close()

@@ -6,6 +6,7 @@ import errno
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,9 +44,10 @@ class Scripted(Held):
         """What the test says."""
         return self.undone
 
-    def look(self) -> None:
+    def look(self, first: int = 0) -> int:
         """Counts."""
         self.looks += 1
+        return super().look(first)
 
     def reopen(self) -> None:
         """Counts."""
@@ -129,10 +131,10 @@ def test_a_sink_that_can_not_be_opened_again_fails_before_the_write(bench: Write
     """No intent is left, and nothing is unknown though nothing could be undone."""
 
     class Gone(Scripted):
-        def look(self) -> None:
-            super().look()
+        def look(self, first: int = 0) -> int:
             if self.failure is not None:
                 raise self.failure
+            return super().look(first)
 
     sink = Gone()
     sink.failure, sink.undone = SinkError("main", "expected a regular file"), False
@@ -266,6 +268,89 @@ def test_a_sink_is_looked_at_on_request_and_when_nothing_comes(bench: WriterBenc
     assert sink.writes == 0
 
 
+class Roomy(Scripted):
+    """A sink of files of so many bytes: a full one makes room by another one."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.files: list[bytes] = [b""]
+
+    def look(self, first: int = 0) -> int:
+        """Begins the next file for a line that this one has no room for."""
+        super().look(first)
+        if self.files[-1] and len(self.files[-1]) + first > self.size:
+            self.files.append(b"")
+        return max(first, self.size - len(self.files[-1]))
+
+    def write(self, data: bytes) -> None:
+        """Keeps it, too."""
+        super().write(data)
+        self.files[-1] += data
+
+
+def test_a_delivery_is_split_where_the_room_ends(bench: WriterBench) -> None:
+    """Between two lines, in their order, and each intent says how many and which; a longer line goes alone."""
+    sink = Roomy(10)
+    sink.gate.clear()
+    writer = bench.start(sink)
+    sink.row = lambda: writer.row.intent
+    bench.give(writer, "0")
+    assert sink.inside.wait(ENOUGH)
+    bench.give(writer, "1", "22", "333", "4444", "5" * 30, "6", first=7)
+    bench.give(writer, "7", first=50)
+    sink.gate.set()
+    eventually(lambda: bench.written(writer))
+    assert sink.files == [b"0\n1\n22\n", b"333\n4444\n", b"5" * 30 + b"\n", b"6\n7\n"]
+    intents: list[Any] = sink.seen
+    assert [intent[:3] for intent in intents] == [
+        (1, 0, ((A, 0, 1),)),
+        (2, 1, ((A, 7, 2),)),
+        (2, 3, ((A, 9, 2),)),
+        (1, 5, ((A, 11, 1),)),
+        (2, 6, ((A, 12, 1), (A, 50, 1))),
+    ]
+    assert bench.law(writer)
+    assert not writer.full
+
+
+def test_what_failed_is_written_where_there_is_room_by_then(bench: WriterBench) -> None:
+    """A sink that had another file meanwhile is asked again, and given as much as that one takes."""
+    sink = Roomy(6)
+    sink.failure = OSError(errno.ENOSPC, "No space left on device")
+    writer = bench.start(sink)
+    bench.give(writer, "1", "2", "3", "4", "5")
+    eventually(lambda: sink.writes > 2)
+    assert (writer.queued, writer.row.state) == (5, "failing")
+    sink.files[-1] = b"....\n"
+    sink.failure = None
+    eventually(lambda: bench.written(writer))
+    assert sink.files == [b"....\n", b"1\n2\n3\n", b"4\n5\n"]
+    assert (writer.row.delivered, writer.row.state) == (5, "ok")
+    assert bench.law(writer)
+
+
+def test_what_is_wrong_with_a_sink_that_works_is_told_once(bench: WriterBench) -> None:
+    """It is the sink's last error while its state is ok, with and without lines, until it is right again."""
+    sink = Scripted()
+    writer = bench.start(sink)
+    sink.trouble = "rotation fails and is tried again: PermissionError"
+    for number in range(3):
+        bench.give(writer, str(number), first=number)
+        eventually(lambda: bench.written(writer))
+    assert bench.complaints == ["sink 'main': rotation fails and is tried again: PermissionError"]
+    assert (writer.row.state, writer.row.last_error, writer.row.delivered) == ("ok", sink.trouble, 3)
+    sink.failure = OSError(errno.ENOSPC, "No space left on device")
+    bench.give(writer, "3", first=3)
+    eventually(lambda: writer.row.state == "failing")
+    sink.failure = None
+    eventually(lambda: bench.written(writer))
+    assert (writer.row.state, writer.row.last_error) == ("ok", sink.trouble)
+    sink.trouble = None
+    eventually(lambda: writer.row.last_error is None)
+    assert len(bench.complaints) == 2
+
+
 def test_a_look_that_fails_ends_nothing(bench: WriterBench) -> None:
     """What it says is said by the next write."""
 
@@ -310,3 +395,47 @@ def test_a_path_of_any_bytes_is_booked(bench: WriterBench, tmp_path: Path) -> No
     eventually(lambda: bench.written(writer))
     assert path.read_bytes() == b"{}\n"
     assert bench.law(writer)
+
+
+def test_what_is_withdrawn_is_sampled_out(bench: WriterBench) -> None:
+    """Records that were let in and never come are none of the writer's any more; the law holds, and its end too."""
+    writer = bench.start(Scripted())
+    with bench.ledger.transaction() as change:
+        writer.row.offered += 10
+        assert writer.admit(10)
+        change.sink(writer.row)
+    assert bench.law(writer)
+    with bench.ledger.transaction() as change:
+        writer.withdraw(4)
+        change.sink(writer.row)
+    assert (writer.queued, writer.row.accepted, writer.row.sampled_out) == (6, 6, 4)
+    assert bench.law(writer)
+    writer.finish(time.monotonic() + ENOUGH)
+    with bench.ledger.transaction() as change:
+        writer.withdraw(6)
+        change.sink(writer.row)
+    assert (writer.queued, writer.row.dropped[SHUTDOWN], writer.row.sampled_out) == (0, 6, 4)
+    assert bench.law(writer)
+
+
+def test_a_sink_that_fails_is_failing_though_its_format_does_too(bench: WriterBench) -> None:
+    """Each of the two is over when it is over: lines that go through don't hide what could not be encoded."""
+    sink = Scripted()
+    sink.failure = OSError(errno.ENOSPC, "no space left")
+    writer = bench.start(sink)
+    with bench.ledger.transaction() as change:
+        writer.row.offered += 1
+        assert writer.admit(1)
+        writer.refuse(1, "ValueError: no", tell=True)
+        change.sink(writer.row)
+    bench.give(writer, "a")
+    eventually(lambda: "no space left" in (writer.row.last_error or ""))
+    with bench.ledger.transaction() as change:
+        writer.forgive()
+        change.sink(writer.row)
+    assert "no space left" in (writer.row.last_error or "")
+    sink.release()
+    eventually(lambda: bench.written(writer))
+    assert (writer.row.state, writer.row.last_error) == ("failing", "ValueError: no")
+    assert bench.law(writer)
+    assert len(bench.complaints) == 2

@@ -86,6 +86,7 @@ class Collector:
         allowed: Allowed | None = None,
         levels: Mapping[str, int] | None = None,
         metrics: str | None = None,
+        complaints: deque[str] | None = None,
     ) -> None:
         self.name = name
         self.endpoint = endpoint
@@ -95,7 +96,7 @@ class Collector:
         self._stopping = False
         self._hurried = False
         self._hung_up = False
-        self._complaints: deque[str] = deque()
+        self._complaints: deque[str] = deque() if complaints is None else complaints
         self._next_sweep = 0.0
         self._receive_at = 0.0
         self._emptied = False
@@ -140,7 +141,7 @@ class Collector:
                 report=self._report_state,
             )
             self._receiver = Receiver(pull_socket(self._context), redactor, identities=identities)
-            self._reloader = self._make_reloader(configuration) if configuration is not None else None
+            self._reloader = self._make_reloader(configuration, state) if configuration is not None else None
             self._control.bind(control_claim)
             records_claim.bind(self._receiver.socket, endpoint, to_allowed=True)
             if metrics is not None:
@@ -205,6 +206,10 @@ class Collector:
         if self._reloader is not None:
             collector["configuration"] = self._reloader.status()
         document = self._ledger.status_document(self._router.queued)
+        for key, found in (("held", self._router.held()), ("archive", self._router.archives())):
+            for sink in document["sinks"]:
+                if sink["name"] in found:
+                    sink[key] = found[sink["name"]]
         return {"collector": collector, **document}
 
     # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -242,7 +247,10 @@ class Collector:
             complaint = self._complaints.popleft()
             self._tell(complaint)
             self._own.say(complaint, event="sink_failed")
-        if turn or self._own:
+        due = self._router.due
+        if due:
+            self._own.tell_sampling(self._router.told())
+        if turn or self._own or due:
             self._enter(turn)
         if time.monotonic() >= self._next_sweep:
             self._sweep()
@@ -277,7 +285,7 @@ class Collector:
             if header.flags & ACK_WANTED:
                 self._control.publisher.acknowledge(header.producer, header.first_seq, bye=is_bye(header))
         for delivery in deliveries:
-            delivery.writer.put(delivery.data, delivery.count, delivery.ranges)
+            delivery.hand_over()
         self._control.show(batches)
 
     def _sweep(self) -> None:
@@ -293,6 +301,8 @@ class Collector:
         while not self._hurried and not handshake.over(busy=self._turn(0.01, draining=True)):
             pass
         self._sweep()
+        self._router.end_sampling()
+        self._own.tell_sampling(self._router.told())
         while self._own:
             self._enter(Turn([]))
 
@@ -314,7 +324,7 @@ class Collector:
     def _make_writer(self, sink: Sink, behind: Sequence[Writer], latency: Histogram) -> Writer:
         return Writer(sink, self._ledger, complain=self._complaints.append, behind=behind, latency=latency)
 
-    def _make_reloader(self, configuration: Configuration) -> Reloader:
+    def _make_reloader(self, configuration: Configuration, state: Path) -> Reloader:
         # Only here: a collector without a file, as in an application's tests, loads no configuration library.
         from logbus.collectors.destinations import selectors
         from logbus.collectors.reload import Reloader
@@ -326,6 +336,8 @@ class Collector:
             receiver=self._receiver,
             make_writer=self._make_writer,
             levels=self._control.orders.configure,
+            state=state,
+            complain=self._complaints.append,
             tell=self._tell,
             say=self._own.say,
         )

@@ -19,9 +19,10 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from logbus.bus import Endpoint
-from logbus.collectors.problems import in_words, path_of, shown
+from logbus.collectors.conflicts import conflicts
+from logbus.collectors.kinds import MAX_SINKS
+from logbus.collectors.problems import MAX_PROBLEMS, in_words
 from logbus.collectors.settings import (
-    DEFAULT_PATH,
     SINKS,
     Bus,
     ConsoleSink,
@@ -31,7 +32,9 @@ from logbus.collectors.settings import (
     Settings,
     Sink,
 )
+from logbus.collectors.shown import Location, path_of, shown, without_secrets
 from logbus.collectors.sources import (
+    DEFAULT_PATH,
     Source,
     chosen_file,
     from_command_line,
@@ -125,7 +128,9 @@ def _read(
         else:
             sources.append(source)
             sha256 = source.sha256
-    sources += [from_environment(environ), from_command_line(overrides)]
+    options = from_command_line(overrides)
+    options.problems = [without_secrets(problem) for problem in options.problems]  # they repeat what was written
+    sources += [from_environment(environ), options]
 
     layers: list[tuple[Source, Settings]] = []
     for source in sources:
@@ -139,7 +144,8 @@ def _read(
     try:
         settings = _merged([layer for _, layer in layers])
     except ValidationError as error:  # each is right by itself, and together they say too much
-        _refuse([("", line) for _, line in in_words(error, Settings, SINKS)])
+        found, _ = in_words(error, Settings, SINKS)
+        _refuse([("", line) for _, line in found])
         raise
     if clash := _bus_clash(settings.bus):
         _refuse([("", clash)])
@@ -156,45 +162,33 @@ def _refuse(problems: Sequence[tuple[str, str]]) -> None:
 def _judged(source: Source) -> tuple[Settings | None, list[tuple[str, str]]]:
     """The settings that one source makes by itself, and its problems as pairs of origin and line."""
     document = dict(source.document)
-    problems = []
+    shared: list[tuple[Location, str]] = []
     sinks = document.get("sinks")
     if isinstance(sinks, (list, tuple)):
-        problems += [(source.origin(location), line) for location, line in _conflicts(sinks)]
+        shared = conflicts(sinks)
         document["sinks"] = _named(sinks)
+    settings, more = None, 0
+    found: list[tuple[Location, str]] = []
     try:
-        return Settings.model_validate(document), problems
+        settings = Settings.model_validate(document)
     except ValidationError as error:
-        found = in_words(error, Settings, SINKS)
-        return None, [(source.origin(location), line) for location, line in found] + problems
+        found, more = in_words(error, Settings, SINKS)
+    found = sorted([*found, *shared], key=_sink_of)
+    more += max(0, len(found) - MAX_PROBLEMS)
+    problems = [(without_secrets(source.origin(location)), line) for location, line in found[:MAX_PROBLEMS]]
+    return settings, problems + [(source.label, f"and {more} more problems")] * (more > 0)
 
 
-def _conflicts(sinks: Sequence[Any]) -> list[tuple[tuple[str | int, ...], str]]:
-    """What two sinks can't share: a name (it is their row in the ledger) or a file (their lines would mix).
-
-    On raw tables, so that it is reported beside whatever else is wrong with them.
-    """
-    found: list[tuple[tuple[str | int, ...], str]] = []
-    seen: dict[tuple[str, str], int] = {}
-    for index, sink in enumerate(sinks):
-        for key in ("name", "path"):
-            value = sink.get(key) if isinstance(sink, Mapping) else None
-            if not isinstance(value, str):
-                continue
-            try:
-                # Links resolved: two names of one file are one file.
-                identity = os.path.realpath(value) if key == "path" else value
-            except (OSError, ValueError):
-                continue
-            first = seen.setdefault((key, identity), index)
-            if first != index:
-                location = ("sinks", index, key)
-                reason = f"expected another {key} than that of sinks[{first}], found {shown(value)}"
-                found.append((location, f"{path_of(location)}: {reason}"))
-    return found
+def _sink_of(problem: tuple[Location, str]) -> int:
+    """Which sink a problem is about: those of one stand together, and what is about no sink comes first."""
+    location, _ = problem
+    return location[1] if location[:1] == ("sinks",) and len(location) > 1 and isinstance(location[1], int) else -1
 
 
 def _named(sinks: Sequence[Any]) -> list[Any]:
     """The tables of sinks, each with a name: its own, else its type, numbered from the second of that type on."""
+    if len(sinks) > MAX_SINKS:  # refused for their number
+        return list(sinks)
     taken = {sink["name"] for sink in sinks if isinstance(sink, Mapping) and isinstance(sink.get("name"), str)}
     named = []
     for sink in sinks:
@@ -228,18 +222,19 @@ def _merged(layers: Sequence[Settings]) -> Settings:
 def _origins(layers: Sequence[tuple[Source, Settings]]) -> dict[str, str]:
     """Where each setting of the merged layers came from, by its path."""
     origins: dict[str, str] = {}
-    locations: list[tuple[str | int, ...]]
+    locations: list[Location]
     for source, layer in layers:
         for key in layer.model_fields_set:
             value = getattr(layer, key)
             if key == "sinks":
                 origins = {path: origin for path, origin in origins.items() if not path.startswith("sinks[")}
-                locations = [
-                    ("sinks", index, name)
-                    for index, sink in enumerate(value)
-                    for name in type(sink).model_fields
-                    if name in source.document["sinks"][index]
-                ]
+                locations = []
+                for index, table in enumerate(source.document["sinks"]):
+                    for name, one in table.items():
+                        locations.append(("sinks", index, name))
+                        # Only the tables that have keys of ours: a condition is one setting.
+                        if isinstance(one, Mapping) and name != "where":
+                            locations += [("sinks", index, name, inner) for inner in one]
             else:
                 names = value.model_fields_set if isinstance(value, BaseModel) else value
                 locations = [(key, name) for name in names]

@@ -41,7 +41,7 @@ def _clean(value: Any, *, names: bool = False) -> Any:
         noise = set(_NOISE)
         if "$ref" in value:
             noise.add("description")  # "a table": what is referred to says which one
-        if not value.get("default", True) and "minItems" in value:
+        if value.get("default") == [] and ("minItems" in value or "anyOf" in value):
             noise.add("default")  # no list, which can't be written as one
         value = {key: one for key, one in value.items() if key not in noise}
     if isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -9,12 +10,15 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from logbus.collectors.config import Configuration
-from logbus.collectors.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict, mask_pairs, mask_urls
-from logbus.collectors.problems import path_of, shown
-from logbus.collectors.settings import Settings, level_name
+from logbus.collectors.kinds import level_name, thawed
+from logbus.collectors.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict, mask_text
+from logbus.collectors.settings import Settings
+from logbus.collectors.shown import MAX_SHOWN, Location, path_of, shown
 
 #: Keys of a sink that come first, as they would in a file.
 _FIRST: Final = ("name", "type")
+#: Keys whose values are levels.
+_LEVELS: Final = frozenset({"level", "keep"})
 
 
 def document(settings: Settings) -> dict[str, Any]:
@@ -30,14 +34,18 @@ def document(settings: Settings) -> dict[str, Any]:
     }
 
 
-def entries(settings: Settings) -> Iterator[tuple[str, Any]]:
-    """Each setting of :func:`document` as its path (``sinks[0].path``) and its value."""
+def entries(settings: Settings) -> Iterator[tuple[Location, Any]]:
+    """Each setting of :func:`document` as its location (``("sinks", 0, "path")``) and its value.
+
+    The settings of a sampler, and the fields that a line has more or under other names, come one by one; conditions
+    are one setting.
+    """
     for section, part in document(settings).items():
         if isinstance(part, list):
             for index, table in enumerate(part):
-                yield from ((path_of((section, index, key)), value) for key, value in table.items())
+                yield from (((section, index, *path), value) for path, value in _leaves(table))
         else:
-            yield from ((path_of((section, key)), value) for key, value in part.items())
+            yield from (((section, key), value) for key, value in part.items())
 
 
 def origin(configuration: Configuration, path: str) -> str:
@@ -62,7 +70,7 @@ def changes(old: Settings, new: Settings) -> list[str]:
 def masked(value: Any, keys: SecretKeys) -> Any:
     """The value with what stands under secret keys, passwords in URLs and secrets in texts masked."""
     if isinstance(value, str):
-        return mask_pairs(mask_urls(value), keys)
+        return mask_text(value, keys)
     if isinstance(value, Mapping):
         return {key: _under(key, one, keys) for key, one in value.items()}
     if isinstance(value, list):
@@ -76,6 +84,14 @@ def _under(key: str, value: Any, keys: SecretKeys) -> Any:
     return MASK if secret and value is not None else masked(value, keys)
 
 
+def _leaves(table: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping) and value and key != "where":
+            yield from (((key, inner), one) for inner, one in value.items())
+        else:
+            yield (key,), value
+
+
 def _table(model: BaseModel) -> dict[str, Any]:
     fields = type(model).model_fields
     first = [key for key in _FIRST if key in fields]
@@ -85,15 +101,18 @@ def _table(model: BaseModel) -> dict[str, Any]:
 def _plain(key: str, value: Any) -> Any:
     if isinstance(value, Path):
         return str(value).encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, tuple):
-        return list(value)
-    return level_name(value) if key == "level" else value
+    if isinstance(value, BaseModel):
+        return _table(value)
+    if isinstance(value, (Mapping, tuple)):
+        return thawed(value)
+    return level_name(value) if key in _LEVELS else value
 
 
 def _by_name(settings: Settings) -> dict[str, dict[str, Any]]:
     tables = document(settings)
     sinks = tables.pop("sinks")
-    return tables | {f"sink {shown(table['name'])}": table for table in sinks}
+    named = {f"sink {shown(table['name'])}": table for table in sinks}
+    return tables | {name: {path_of(path): value for path, value in _leaves(table)} for name, table in named.items()}
 
 
 def _differences(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -110,6 +129,9 @@ def _differences(name: str, before: Mapping[str, Any], after: Mapping[str, Any])
 
 
 def _words(value: Any) -> str:
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value)):
+        text = json.dumps(value)
+        return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
     if isinstance(value, list):
         return f"[{', '.join(map(shown, value))}]"
     return shown(value)

@@ -2,139 +2,148 @@
 
 A model's errors say what a parser expected ("Input should be a valid tuple"); the reader of a configuration file
 wants to know what to write. So each field's description is the answer to "expected what?", an unknown key gets
-its near matches, and what a later version brings is told apart from what nobody knows.
+its near matches, and what a later version brings is told apart from what nobody knows. A value with a grammar of its
+own (conditions, a schedule of rotation) is judged by its parser, whose lines begin with the path inside it:
+:class:`InsideError` carries them through the models.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-import re
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from logbus.collectors.mask import DEFAULT_FIELDS, SecretKeys, mask_pairs, mask_urls
+from logbus.collectors.shown import MAX_SHOWN, Location, inside, path_of, shown
+from logbus.errors import ConfigurationError
+
+_Parsed = TypeVar("_Parsed")
 
 #: Keys and values of the contract that this version does not build; by section, "sinks" for any sink.
-KEYS_NOT_YET: Final[Mapping[str, frozenset[str]]] = {
-    "sinks": frozenset({"rotation", "retention", "compression", "sample", "where", "spool", "batch", "retry"}),
-}
+KEYS_NOT_YET: Final[Mapping[str, frozenset[str]]] = {"sinks": frozenset({"spool", "batch", "retry"})}
 VALUES_NOT_YET: Final[Mapping[str, frozenset[str]]] = {
     "type": frozenset({"syslog", "http", "nats", "otlp"}),
-    "format": frozenset({"logfmt"}),
     "durability": frozenset({"process", "collector"}),
 }
 NOT_YET: Final = "not available yet"
 
-#: Characters of a value or a key that a message shows at most, and of those in which secrets are looked for.
-MAX_SHOWN: Final = 80
-_MASKED: Final = 4096
-_KEYS: Final = SecretKeys(DEFAULT_FIELDS)
-
+#: Problems of one source that are put into words: a file of a mebibyte can hold 80,000, and a collector that reads it
+#: again has records to take in meanwhile.
+MAX_PROBLEMS: Final = 100
 #: Errors that only repeat another one: a default that hangs on a wrong field, a list whose every item was refused.
 _ECHOES: Final = frozenset({"default_factory_not_called", "too_short"})
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
+
+
+class InsideError(ValueError):
+    """Problems inside one value of a model: whole lines, each beginning with the path within it, or with ``: ``."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = tuple(lines)
+
+
+def parsed(parse: Callable[[Any], _Parsed], value: Any) -> _Parsed:
+    """What a parser makes of a value. Raises InsideError, which pydantic collects, in place of ConfigurationError."""
+    try:
+        return parse(value)
+    except ConfigurationError as error:
+        raise InsideError(error.problems) from error
 
 
 def in_words(
     error: ValidationError, root: type[BaseModel], sinks: Mapping[str, type[BaseModel]]
-) -> list[tuple[tuple[str | int, ...], str]]:
-    """Every problem of a document as its location and its line, ``sinks[1].path: expected …, found …``.
+) -> tuple[list[tuple[Location, str]], int]:
+    """The problems of a document, each as its location and its line, ``sinks[1].path: expected …, found …``, and how
+    many there are beyond the first :data:`MAX_PROBLEMS` or so.
 
     ``root`` is the model of the whole document, ``sinks`` has the model of each type of sink.
     """
-    found = []
-    for entry in error.errors(include_url=False):
+    found: list[tuple[Location, str]] = []
+    entries = error.errors(include_url=False)
+    for at, entry in enumerate(entries):
+        if len(found) >= MAX_PROBLEMS:
+            return found, len(entries) - at
         location, model, field = _place(entry["loc"], root, sinks)
         kind, value, context = entry["type"], entry["input"], entry.get("ctx", {})
         if kind in _ECHOES and (kind != "too_short" or value):
             continue
-        if location[0] == "levels" and location[-1] == "[key]":  # the parser's word for the key itself
+        if location and location[-1] == "[key]":  # the parser's word for the key itself
             location = location[:-1]
         if kind.startswith("union_tag"):
             location, field = (*location, "type"), "type"
             value = value.get("type") if isinstance(value, dict) else value
-        if kind == "extra_forbidden":
-            reason = _unknown(location, model)
-        elif isinstance(value, str) and value in VALUES_NOT_YET.get(field, ()):
-            reason = f"{shown(value)} is {NOT_YET}"
-        elif kind in ("missing", "union_tag_not_found"):
-            reason = f"missing; expected {_expected(model, field, sinks)}"
-        elif kind == "model_attributes_type":
-            reason = f"expected a table, a sink with its type, found {shown(value)}"
-        elif kind == "value_error":
-            reason = f"{context['error']}, found {shown(value)}"
-        else:
-            reason = f"expected {_expected(model, field, sinks)}, found {shown(value)}"
-        found.append((location, f"{path_of(location)}: {reason}"))
-    return found
+        if isinstance(reason := context.get("error"), InsideError):
+            found += [(location, inside(location, line)) for line in reason.lines]
+            continue
+        found.append((location, f"{path_of(location)}: {_reason(kind, value, context, location, model, field, sinks)}"))
+    return found, 0
 
 
-def path_of(location: Sequence[str | int]) -> str:
-    """A location as it is written in messages.
-
-    >>> path_of(("sinks", 1, "path")), path_of(("bus", "a b"))
-    ('sinks[1].path', 'bus."a b"')
-    """
-    path = ""
-    for part in location:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        else:
-            path += "." * bool(path) + (part if _BARE_KEY.match(part) and len(part) <= MAX_SHOWN else shown(part))
-    return path
-
-
-def shown(value: object) -> str:
-    """A value as it stands in the file, nearly, in printable ASCII and cut to :data:`MAX_SHOWN` characters.
-
-    Secrets that it gives away, as the password in a URL, are masked: problems go to the log and into the status.
-    """
-    if isinstance(value, dict):
-        return "a table"
-    if isinstance(value, (list, tuple)):
-        return "a list" if value else "an empty list"
-    if value is None:
-        return "null"
-    if isinstance(value, (str, bool)):
-        text = json.dumps(value if isinstance(value, bool) else _masked(value[:_MASKED])[: MAX_SHOWN + 1])
-    else:
-        text = str(value)
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
-
-
-def _masked(text: str) -> str:
-    return mask_pairs(mask_urls(text), _KEYS)
+def _reason(
+    kind: str,
+    value: Any,
+    context: Mapping[str, Any],
+    location: Location,
+    model: type[BaseModel],
+    field: str,
+    sinks: Mapping[str, type[BaseModel]],
+) -> str:
+    if kind == "extra_forbidden":
+        return _unknown(location, model, sinks)
+    if isinstance(value, str) and value in VALUES_NOT_YET.get(field, ()):
+        return f"{shown(value)} is {NOT_YET}"
+    expected = _expected(model, field, sinks)
+    if isinstance(location[-1], int):
+        expected = expected.rpartition(", each ")[2]  # about one item of the list that this describes
+    if kind in ("missing", "union_tag_not_found"):
+        return f"missing; expected {expected}"
+    if kind == "model_attributes_type":
+        return f"expected a table, a sink with its type, found {shown(value)}"
+    if kind == "value_error" and str(context["error"]):
+        return f"{context['error']}, found {shown(value)}"
+    return f"expected {expected}, found {shown(value)}"
 
 
 def _place(
     loc: Sequence[str | int], root: type[BaseModel], sinks: Mapping[str, type[BaseModel]]
-) -> tuple[tuple[str | int, ...], type[BaseModel], str]:
+) -> tuple[Location, type[BaseModel], str]:
     """The location as the user wrote it, the model in which the error is, and the name of the field there."""
+    location, model, rest = tuple(loc), root, list(loc)
     if len(loc) > 2 and loc[0] == "sinks":
         # The tag of the union stands in the location, after the index: it is no key of the document.
-        location = (*loc[:2], *loc[3:])
-        return location, sinks[str(loc[2])], str(loc[3]) if len(loc) > 3 else ""
-    field = root.model_fields.get(str(loc[0])) if loc else None
-    if len(loc) > 1 and field is not None and isinstance(field.annotation, type):
-        return tuple(loc), field.annotation, str(loc[1])
-    return tuple(loc), root, str(loc[0]) if loc else ""
+        location, model, rest = (*loc[:2], *loc[3:]), sinks[str(loc[2])], list(loc[3:])
+    while len(rest) > 1 and (inner := _model_of(model, rest[0])) is not None:
+        model, rest = inner, rest[1:]
+    return location, model, str(rest[0]) if rest else ""
+
+
+def _model_of(model: type[BaseModel], field: str | int) -> type[BaseModel] | None:
+    """The model of the table that stands under a field, None where no table of known keys does."""
+    known = model.model_fields.get(str(field))
+    annotation: Any = known.annotation if known is not None else None
+    for one in (annotation, *get_args(annotation)):  # an optional table is a union with None
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return one
+    return None
 
 
 def _expected(model: type[BaseModel], field: str, sinks: Mapping[str, type[BaseModel]]) -> str:
     if field == "type":
         return "one of " + ", ".join(json.dumps(name) for name in sinks)
-    return model.model_fields[field].description or "another value"
+    known = model.model_fields.get(field)
+    return (known.description if known is not None else None) or "another value"
 
 
-def _unknown(location: tuple[str | int, ...], model: type[BaseModel]) -> str:
+def _unknown(location: Location, model: type[BaseModel], sinks: Mapping[str, type[BaseModel]]) -> str:
     key = str(location[-1])
     section = str(location[0]) if len(location) > 1 else ""
-    if key in KEYS_NOT_YET.get(section, ()):
+    if len(location) <= 3 and key in KEYS_NOT_YET.get(section, ()):
         return NOT_YET
     known = list(model.model_fields)
+    if model in sinks.values() and (others := [name for name, other in sinks.items() if key in other.model_fields]):
+        return f"unknown key here; a sink of type {' or '.join(map(shown, others))} has it"
     near = difflib.get_close_matches(key[:MAX_SHOWN], known, n=2, cutoff=0.6)
     if near:
         return f"unknown key; did you mean {' or '.join(near)}?"

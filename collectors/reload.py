@@ -17,6 +17,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from logbus.collectors import notify
@@ -24,10 +25,10 @@ from logbus.collectors.commands import Asker
 from logbus.collectors.config import Configuration, Settings
 from logbus.collectors.destinations import destinations, selectors
 from logbus.collectors.effective import changes
-from logbus.collectors.problems import shown
 from logbus.collectors.receiver import Receiver
 from logbus.collectors.redact import Redactor
 from logbus.collectors.route import MakeWriter, Router
+from logbus.collectors.shown import shown
 from logbus.collectors.watch import Watch
 from logbus.errors import ConfigurationError, ControlError, LogbusError
 
@@ -54,8 +55,9 @@ class Say(Protocol):
 class Reloader:
     """The configuration in force, and the way to another one.
 
-    ``levels`` takes the level rules by selector, and the selectors of the sinks; ``tell`` is for people on stderr,
-    ``say`` for the log.
+    ``levels`` takes the level rules by selector, and the selectors of the sinks; ``state`` is the state directory, in
+    which sinks keep their journals, and ``complain`` is given what goes wrong with rotated files. ``tell`` is for
+    people on stderr, ``say`` for the log.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class Reloader:
         receiver: Receiver,
         make_writer: MakeWriter,
         levels: Callable[[Mapping[str, int], Iterable[str]], object],
+        state: Path,
+        complain: Callable[[str], None],
         tell: Callable[[str], None],
         say: Say,
     ) -> None:
@@ -74,6 +78,8 @@ class Reloader:
         self._receiver = receiver
         self._make_writer = make_writer
         self._levels = levels
+        self._state = state
+        self._complain = complain
         self._tell = tell
         self._say = say
         self._watch = Watch(self._chosen)
@@ -138,16 +144,16 @@ class Reloader:
     def _replace(self, found: Configuration) -> list[str]:
         old, new = self._configuration.settings, found.settings
         _check_fixed(old, new, found)
-        exchange = self._router.prepare(destinations(new), self._make_writer)
+        exchange = self._router.prepare(destinations(new, self._state, self._complain), self._make_writer)
         try:
             redactor = self._receiver.redactor
             if new.redaction != old.redaction:
-                redactor = Redactor(new.redaction.fields)
+                redactor = Redactor(new.redaction.fields, new.redaction.patterns)
             self._levels(new.levels, selectors(new))
+            self._router.commit(exchange)
         except BaseException:
             exchange.cancel()
             raise
-        self._router.commit(exchange)
         self._receiver.redactor = redactor
         return changes(old, new)
 

@@ -16,17 +16,21 @@ import re
 import stat
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from logbus.collectors.spec import encodable, in_one_line, sink_table
 from logbus.errors import ConfigurationError
 
-#: Bytes of a configuration file that are read at most.
-MAX_FILE_BYTES: Final = 1024 * 1024
+#: Bytes of a configuration file that are read at most: the loop of a collector that reads it again stands for the
+#: third of a second that as much hostile TOML takes.
+MAX_FILE_BYTES: Final = 256 * 1024
 #: Segments of a key, for which the parser needs time in proportion to their square: half a million take an hour.
 MAX_SEGMENTS: Final = 256
+#: Tables and lists inside one another: whatever walks through a document may call itself at each.
+MAX_DEPTH: Final = 32
 _DEEP_KEY = re.compile(rf"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){{{MAX_SEGMENTS}}}""")
 #: The file that is read from the working directory when none is named.
 DEFAULT_FILE: Final = Path("logbus.toml")
@@ -57,8 +61,8 @@ PROXYWHIRL_FILE: Final = "PROXYWHIRL_LOG_FILE"
 #: Settings whose text may begin as JSON does: an IPv6 address stands in brackets.
 _TEXTS: Final = frozenset({("metrics", "address")})
 
-#: Keys of a sink that hold a list: on the command line their items are joined with "+".
-LIST_KEYS: Final = frozenset({"components", "exclude_components"})
+#: The file that a collector writes when nothing says otherwise.
+DEFAULT_PATH: Final = Path("logs/logbus.jsonl")
 
 
 @dataclass(slots=True)
@@ -125,6 +129,11 @@ def from_file(path: Path) -> Source:
     return Source(str(path), document, sha256=hashlib.sha256(data).hexdigest())
 
 
+def default_file(path: str | Path = DEFAULT_PATH) -> dict[str, Any]:
+    """The table of the file sink that a collector has when nobody names any sink: it never fills the disk."""
+    return {"type": "file", "path": path, "rotation": "100 MB", "retention": "10 files", "compression": "gz"}
+
+
 def from_deployment(environ: Mapping[str, str]) -> Source:
     """What deployments of proxywhirl set already, and nothing else reads: the weakest source of all."""
     source = Source("environment")
@@ -132,7 +141,7 @@ def from_deployment(environ: Mapping[str, str]) -> Source:
         source.document["levels"] = {"default": level}
         source.origins["levels"] = PROXYWHIRL_LEVEL
     if path := environ.get(PROXYWHIRL_FILE):
-        source.document["sinks"] = [{"type": "console"}, {"type": "file", "path": path}]
+        source.document["sinks"] = [{"type": "console"}, default_file(path)]
         source.origins["sinks"] = PROXYWHIRL_FILE
     return source
 
@@ -146,7 +155,7 @@ def from_environment(environ: Mapping[str, str]) -> Source:
     for variable in sorted(environ):
         if not variable.startswith("LOGBUS_") or not environ[variable]:
             continue
-        shown = _encodable(variable)
+        shown = in_one_line(variable)
         if variable in VARIABLES:
             location = VARIABLES[variable]
         elif "__" not in variable:
@@ -155,7 +164,7 @@ def from_environment(environ: Mapping[str, str]) -> Source:
                 source.problems.append(f"{shown}: unknown variable; did you mean {near[0]}?")
             continue
         else:
-            section, _, key = shown.removeprefix("LOGBUS_").lower().partition("__")
+            section, _, key = encodable(variable).removeprefix("LOGBUS_").lower().partition("__")
             location = (section, key)
             if own := next((name for name, at in VARIABLES.items() if location[: len(at)] == at), None):
                 source.problems.append(
@@ -182,7 +191,7 @@ def from_environment(environ: Mapping[str, str]) -> Source:
 
 
 def from_command_line(overrides: Mapping[str, Any]) -> Source:
-    """What the command line sets: a document in which a sink may also be a SPEC (see :func:`sink_table`)."""
+    """What the command line sets: a document in which a sink may also be a SPEC (see :mod:`logbus.collectors.spec`)."""
     source = Source("command line", dict(overrides))
     source.origins = dict(OPTIONS)
     sinks = []
@@ -190,7 +199,7 @@ def from_command_line(overrides: Mapping[str, Any]) -> Source:
         if not isinstance(sink, str):
             sinks.append(sink)
             continue
-        option = f"--sink {_encodable(sink)}"
+        option = f"--sink {in_one_line(sink)}"
         try:
             sinks.append(sink_table(sink))
         except ConfigurationError as error:
@@ -202,37 +211,6 @@ def from_command_line(overrides: Mapping[str, Any]) -> Source:
     else:
         source.document.pop("sinks", None)
     return source
-
-
-def sink_table(spec: str) -> dict[str, Any]:
-    """The table of a sink written as ``TYPE[:ARGUMENT][,KEY=VALUE]…``.
-
-    The argument is the path of a file and the format of any other type; the items of a list are joined with "+".
-    Raises ConfigurationError when the text does not have that form.
-
-    >>> sink_table("file:app.log,format=text,components=rotator+health")
-    {'type': 'file', 'path': 'app.log', 'format': 'text', 'components': ['rotator', 'health']}
-    """
-    head, *pairs = spec.split(",")
-    type_, colon, argument = head.partition(":")
-    table: dict[str, Any] = {"type": type_}
-    if colon:
-        table["path" if type_ == "file" else "format"] = argument
-    problems = []
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        key = _encodable(key.strip())
-        if not equals:
-            problems.append(
-                f"expected KEY=VALUE after each comma, found {json.dumps(pair)} (write a path with a comma in a file)"
-            )
-        elif key in table:
-            problems.append(f"expected {key} once, found it again in {json.dumps(pair)}")
-        else:
-            table[key] = value.split("+") if key in LIST_KEYS else value
-    if problems:
-        raise ConfigurationError(problems)
-    return table
 
 
 def bus_addresses(environ: Mapping[str, str]) -> tuple[str | None, str | None]:
@@ -264,6 +242,7 @@ def _from_toml(text: str) -> dict[str, Any]:
     if _DEEP_KEY.search(text):
         raise ValueError(f"expected keys of fewer than {MAX_SEGMENTS} segments")
     document = tomllib.loads(text)
+    _check_depth(document)
     # The parser takes hexadecimal numbers of any length, and Python refuses to print them in decimal.
     bits = max((number.bit_length() for number in _integers(document)), default=0)
     if bits > 64:
@@ -271,16 +250,32 @@ def _from_toml(text: str) -> dict[str, Any]:
     return document
 
 
+def _check_depth(document: object) -> None:
+    level = [document]
+    for _ in range(MAX_DEPTH + 1):
+        level = [one for outer in level for one in _inside(outer)]
+        if not level:
+            return
+    raise ValueError(f"expected at most {MAX_DEPTH} tables and lists inside one another, found more")
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
 def _integers(value: object) -> Iterator[int]:
     if isinstance(value, int):
         yield value
-    elif isinstance(value, (dict, list)):
-        for inner in value.values() if isinstance(value, dict) else value:
+    else:
+        for inner in _inside(value):
             yield from _integers(inner)
 
 
 def _from_json(text: str) -> Any:
     document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    _check_depth(document)
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
@@ -299,8 +294,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON value")
-
-
-def _encodable(text: str) -> str:
-    # Bytes of argv or the environment that are not UTF-8 arrive as lone surrogates, which no model and no stream takes.
-    return text.encode("utf-8", "backslashreplace").decode()

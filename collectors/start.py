@@ -7,6 +7,7 @@ import gc
 import os
 import select
 import signal
+from collections import deque
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -38,18 +39,22 @@ def run(configuration: Configuration, *, name: str) -> int:
     raise_descriptor_limit()
     endpoint = records_endpoint(settings.bus.endpoint, name=name)
     control = control_endpoint(settings.bus.control, records=endpoint, name=name)
+    state = state_directory() / name
+    # What goes wrong with rotated files, from their own threads: the collector's loop says it.
+    complaints: deque[str] = deque()
     collector = Collector(
         name,
         endpoint=endpoint,
         control=control,
-        state=state_directory() / name,
-        destinations=destinations(settings),
-        redactor=Redactor(settings.redaction.fields),
+        state=state,
+        destinations=destinations(settings, state, complaints.append),
+        redactor=Redactor(settings.redaction.fields, settings.redaction.patterns),
         tell=_tell,
         allowed=Allowed.of(settings.bus.allow),
         configuration=configuration,
         levels=settings.levels,
         metrics=settings.metrics.address,
+        complaints=complaints,
     )
     wake, write = os.pipe()
     for fd in (wake, write):

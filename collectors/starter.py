@@ -31,26 +31,56 @@ STARTER: Final = """\
 #rotator = "DEBUG"
 #"proxywhirl.cache" = "WARNING"
 
-# Where records go; each sink gets every record that its filters let pass. Without any: these two.
+# Where records go, to 32 sinks at most; each gets every record that its filters let pass. Without any: these two.
 [[sinks]]
 name = "console"
 type = "console"
 #stream = "stdout"                         # or "stderr"
-#format = "text"                           # or "json"; default: text on a terminal, else json
+#format = "text"                           # or "json", "logfmt", a plug-in; default: text on a terminal, else json
 #color = "auto"                            # or "always", "never"
 
 [[sinks]]
 name = "file"
 type = "file"
 path = "logs/logbus.jsonl"                 # relative to the directory in which the collector starts
-format = "json"                            # or "text"
-#level = "DEBUG"                           # records from this level on; default: all
-#components = ["rotator", "health"]        # only these; default: all
+format = "json"                            # or "text", "logfmt", a plug-in's name, "package.module:Name"
+
+# When the next file begins: a size (kB, MB, GB, or KiB, MiB, GiB), an interval ("1 hour"), a local time ("00:00",
+# "sunday at 03:00"), or a list of these, the first of which counts. Without it the file grows.
+rotation = "100 MB"
+# How long rotated files stay: an age ("7 days"), a number, a total size ("5 GB"), or a list of these: a file goes as
+# soon as one of them says so. Without it they stay for ever.
+retention = "10 files"
+compression = "gz"                         # or "zst"; without it rotated files stay as they are
+
+# What a sink takes. These and all that follow are for any sink.
+#level = "NOTSET"                          # records from this level on; this is all
+#components = ["rotator", "health"]        # only these components or loggers; default: all
 #exclude_components = ["httpx"]            # and not these
 
-# Keys whose values are masked in everything that leaves the collector. A list here replaces the built-in one.
+# Conditions on the fields of a line, before they are renamed: a value, a list of values, or eq, ne, in, not_in, lt, le,
+# gt, ge, matches, not_matches (RE2), exists. All of a table hold; of a list of tables, any.
+#where = { status_code = { ge = 500 }, strategy = ["round_robin", "random"], "extra.kind" = "proxy" }
+
+# What it leaves out: it keeps a share of the records or, with a key, of all that have one value of it; all from a level
+# on; or the first of each call site in an interval (sample = { first = 10, interval = "1 s" }).
+#sample.rate = 0.1                         # above 0 and up to 1; lines kept at less than 1 say so in sample_rate
+#sample.key = "request_id"                 # all records of a request or none; default: each record by itself
+#sample.keep = "WARNING"                   # from this level on nothing is left out
+# With tail, a request of which a record is at keep or above is kept whole, what came before it included.
+#sample.tail = true                        # default: false
+#sample.window = "30 s"                    # how long a request is held at most
+#sample.max_bytes = "16 MiB"               # how much is held at most
+
+# Other names for the fields of a line, and fields that are added to each.
+#rename_fields = { timestamp = "@timestamp" }
+#static_fields = { environment = "production" }
+
+# What is masked in everything that leaves the collector: the values of keys (a list here replaces the built-in one),
+# and what patterns (RE2) match, or the groups in them.
 #[redaction]
 #fields = ["password", "token", "secret", "api_key", "authorization", "cookie"]
+#patterns = ["acct-[0-9]{8}"]
 
 # Prometheus metrics at /metrics, health at /healthz. Without this: none.
 #[metrics]

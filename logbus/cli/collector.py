@@ -15,7 +15,8 @@ from logbus.cli.terminal import console, print_json, printable
 
 _START_HELP = """Run a collector in the foreground until SIGTERM or SIGINT, which drain it.
 
-With no option at all: lines on the console and JSON lines in ./logs/logbus.jsonl.
+With no option at all: lines on the console and JSON lines in ./logs/logbus.jsonl, which is rotated
+at 100 MB (10 files are kept, compressed).
 Options win over LOGBUS_ENDPOINT, LOGBUS_CONTROL, LOGBUS_LEVEL, LOGBUS_SINKS (a JSON list) and
 LOGBUS_<SECTION>__<KEY>, these over the configuration file, this over PROXYWHIRL_LOG_LEVEL and
 PROXYWHIRL_LOG_FILE, these over the defaults. The file is watched: a change takes effect at once and
@@ -24,11 +25,15 @@ whole, or, if it is invalid, not at all. SIGHUP does the same, and opens files t
 \b
 SPEC is TYPE[:ARGUMENT][,KEY=VALUE]...
   console                        text on a terminal, else JSON
-  console:json                   the argument is the format (text, json)
+  console:json                   the argument is the format (text, json, logfmt, a plug-in's)
   file:logs/app.jsonl            the argument is the path
   file:PATH,format=text,level=WARNING,components=rotator+health
+  file:PATH,rotation=100 MB+1 day,retention=7 days+5 GB,compression=gz
+  console,sample.rate=0.1,sample.key=request_id,static_fields.env=prod
 Keys of any sink: name, format, level, components, exclude_components
-(the items of a list joined with "+"); of a console: stream, color.
+(the items of a list joined with "+"), and behind a dot those of sample,
+rename_fields and static_fields; of a file: rotation, retention,
+compression; of a console: stream, color. Conditions (where) stand in a file.
 With --sink, the sinks of the environment and the file don't count.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 #: The column in which the origin of a setting begins, where its line is not longer.
 _ORIGIN_COLUMN = 56
+_BARE_KEY = re.compile("[A-Za-z0-9_-]+")
 
 
 @click.group()
@@ -87,8 +89,10 @@ def show(*, config_file: Path | None, name: str, as_json: bool, **given: Any) ->
     addresses = {"bus.endpoint": records.url, "bus.control": control.url}
     if as_json:
         from logbus.collectors.effective import document
+        from logbus.collectors.shown import path_of
 
-        origins = {path: origin(configuration, path) for path, _ in entries(configuration.settings)}
+        paths = [path_of(location) for location, _ in entries(configuration.settings)]
+        origins = {path: origin(configuration, path) for path in paths}
         file = str(configuration.file) if configuration.file else None
         settings = document(configuration.settings)
         settings["bus"] |= {"endpoint": records.url, "control": control.url}
@@ -108,20 +112,26 @@ def schema() -> None:
 
 def _lines(configuration: Configuration, addresses: dict[str, str]) -> Iterator[str]:
     """A configuration as a TOML file, with the origin of each setting behind it; what is unset is commented out."""
+    from logbus.collectors.config import DEFAULT_ORIGIN
     from logbus.collectors.effective import entries, origin
+    from logbus.collectors.shown import path_of
 
     yield f"# file: {configuration.file or 'none'}"
-    table = ""
-    for path, value in entries(configuration.settings):
-        head, _, key = path.partition(".")
-        if head != table:
+    table: tuple[str | int, ...] = ()
+    for location, value in entries(configuration.settings):
+        keys = 2 if isinstance(location[1], int) else 1
+        if location[:keys] != table:
+            table = location[:keys]
             yield ""
-            yield f"[[{head.partition('[')[0]}]]" if "[" in head else f"[{head}]"
-            table = head
-        unset = value is None or value == []
-        value = addresses.get(path, "") if value is None else value
-        line = f"{'#' * unset}{key} = {_toml(value)}"
-        yield f"{line:<{_ORIGIN_COLUMN}}  # {origin(configuration, path)}"
+            yield f"[[{table[0]}]]" if keys == 2 else f"[{table[0]}]"
+        path = path_of(location)
+        made = origin(configuration, path)
+        # In a sampler some keys are refused where they would do nothing, at their defaults too.
+        unset = value is None or value in ([], {}) or (location[2:3] == ("sample",) and made == DEFAULT_ORIGIN)
+        if value is None:
+            value = {} if location[2:] in (("where",), ("sample",)) else addresses.get(path, "")
+        line = f"{'#' * unset}{'.'.join(map(_toml_key, location[keys:]))} = {_toml(value)}"
+        yield f"{line:<{_ORIGIN_COLUMN}}  # {made}"
         if path == "bus.allow" and not configuration.settings.levels:
             yield ""
             yield "# no [levels]: the workers' own settings hold, and INFO without any"
@@ -130,7 +140,18 @@ def _lines(configuration: Configuration, addresses: dict[str, str]) -> Iterator[
 def _toml(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
-    if not isinstance(value, str):
-        return str(value)
-    plain = (c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in value)
+    if isinstance(value, dict):
+        inside = ", ".join(f"{_toml_key(key)} = {_toml(one)}" for key, one in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _toml_text(value) if isinstance(value, str) else str(value)
+
+
+def _toml_key(key: str | int) -> str:
+    return str(key) if _BARE_KEY.fullmatch(str(key)) else _toml_text(str(key))
+
+
+def _toml_text(text: str) -> str:
+    plain = (c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in text)
     return f'"{"".join(plain)}"'

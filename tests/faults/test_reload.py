@@ -7,6 +7,7 @@ threads and descriptors of the process.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -30,8 +31,11 @@ from tests.programs.load import witnessed
 
 #: Seconds for one reload, however it was asked for, on a machine that is busy.
 PATIENCE = 20.0
-#: One text line of a load: worker and number.
-_TEXT = re.compile(r"Z \w+ +(w\d+) load load: record (\d+) ")
+#: One line of a load, in text and in logfmt: worker and number.
+_TEXT = re.compile(r"Z \w+ +(w\d+) +load +load: +record (\d+) ")
+_TEXT_OF_OURS = re.compile(r"Z \w+ +logbus +logbus ")
+_LOGFMT_WORKER = re.compile(r" worker=(\w+)")
+_LOGFMT_NUMBER = re.compile(r' message="record (\d+)[ "]')
 
 
 @dataclass
@@ -95,16 +99,22 @@ def run(directories: Path, start_collector: StartCollector) -> Iterator[Reloaded
 
 
 def numbers_of(path: Path) -> list[tuple[str, int]]:
-    """Worker and number of each line of the loads in a file of JSON and text lines, in order."""
+    """Worker and number of each line of the loads in a file of JSON, text and logfmt lines, in order."""
     found = []
-    data = path.read_text()
+    data = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
     assert data.endswith("\n") or not data, f"{path} ends in a torn line"
     for line in data.splitlines():
         if line.startswith("{"):
             record = json.loads(line)
             if record["worker"] != "logbus":
                 found.append((record["worker"], record["extra"]["number"]))
-        elif " logbus logbus " not in line:
+        elif line.startswith("timestamp="):
+            worker, number = _LOGFMT_WORKER.search(line), _LOGFMT_NUMBER.search(line)
+            assert worker, line
+            if worker[1] != "logbus":
+                assert number, line
+                found.append((worker[1], int(number[1])))
+        elif not _TEXT_OF_OURS.search(line):
             match = _TEXT.search(line)
             assert match, line
             found.append((match[1], int(match[2])))
@@ -125,14 +135,26 @@ def check_each_once(files: list[Path], emitted: dict[str, int]) -> None:
 
 
 def a_rover(rng: random.Random, directory: Path) -> dict[str, Any]:
-    """A sink that takes everything, under one of two names, in one of three files, in one of two formats."""
+    """A sink that takes everything, under one of two names, in one of three files that may be rotated, in one of three
+    formats.
+    """
     path = directory / f"rover-{rng.randrange(3)}.log"
-    return {
+    rover: dict[str, Any] = {
         "type": "file",
         "name": rng.choice(("r0", "r1")),
         "path": str(path),
-        "format": rng.choice(("json", "json", "text")),
+        "format": rng.choice(("json", "json", "text", "logfmt")),
     }
+    if rng.random() < 0.5:
+        rover["rotation"] = rng.choice(("100 kB", ["150 kB", "1 s"], "00:00"))
+        rover["retention"] = rng.choice(("1 day", ["10000 files", "1 GB"]))
+        if rng.random() < 0.5:
+            rover["compression"] = "gz"
+    if rng.random() < 0.5:
+        rover["where"] = rng.choice(({"number": {"ge": 0}}, [{"logger": {"matches": "^l"}}, {"worker": "logbus"}]))
+    if rng.random() < 0.5:
+        rover["static_fields"] = {"shard": rng.randrange(3)}
+    return rover
 
 
 def a_configuration(rng: random.Random, directory: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -141,12 +163,22 @@ def a_configuration(rng: random.Random, directory: Path) -> tuple[list[dict[str,
     if rng.random() < 0.7:
         sinks.append({"type": "console", "name": "c", "format": rng.choice(("json", "text")), "level": "ERROR"})
     if rng.random() < 0.7:
-        side = {"type": "file", "name": "side", "path": str(directory / "side.log"), "format": "json"}
-        sinks.append({**side, "level": rng.choice(("DEBUG", "ERROR")), "exclude_components": rng.choice(([], ["x"]))})
+        side: dict[str, Any] = {"type": "file", "name": "side", "path": str(directory / "side.log"), "format": "json"}
+        side |= {"level": rng.choice(("DEBUG", "ERROR")), "exclude_components": rng.choice(([], ["x"]))}
+        side["sample"] = rng.choice(
+            (
+                {"rate": 0.5},
+                {"rate": 0.1, "key": "number", "keep": "ERROR"},
+                {"first": 3, "interval": "100 ms"},
+                {"rate": 0.2, "key": "number", "tail": True, "window": "500 ms"},
+            )
+        )
+        sinks.append({**side, "rename_fields": rng.choice(({}, {"message": "msg"}))})
     rng.shuffle(sinks)
     sections: dict[str, Any] = {}
     if rng.random() < 0.5:
         sections["redaction"] = {"fields": ["password", rng.choice(("pin", "puk"))]}
+        sections["redaction"]["patterns"] = rng.choice(([], ["acct-[0-9]{8}"]))
     if rng.random() < 0.5:
         sections["levels"] = {"load.nobody": rng.choice(("DEBUG", "INFO"))}
     return sinks, sections
@@ -222,6 +254,9 @@ def test_reloads_under_load(run: Reloaded, scale: Callable[[int, int], int]) -> 
     assert rows["r0"]["state"] == "ok"
     assert all(rows[name]["state"] == "removed" for name in rows if name not in ("witness", "r0"))
     check_each_once([run.log], emitted)
-    check_each_once([*run.directory.glob("rover-*.log")], emitted)
+    # A compressed form that is whole stands beside the plain file until that is removed.
+    rovers = [path for path in run.directory.glob("rover-*.log*") if not path.with_name(f"{path.name}.gz").exists()]
+    assert len(rovers) > 3, "nothing was rotated"
+    check_each_once(rovers, emitted)
     assert not [path for path in run.directory.glob("*.log") if "hunter2" in path.read_text()]
     eventually(lambda: run.holds() == held, PATIENCE, what=f"{held} threads and descriptors, now {run.holds()}")

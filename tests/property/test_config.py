@@ -14,24 +14,37 @@ from jsonschema import Draft202012Validator
 
 from logbus.collectors.config import FileSink, load
 from logbus.collectors.config_schema import configuration_schema
+from logbus.collectors.destinations import destinations
+from logbus.collectors.effective import changes, document as document_of
 from logbus.collectors.sources import from_file
 from logbus.errors import ConfigurationError
 
 #: Keys and values of the contract, right ones and those that come later, so that documents are nearly right.
 KEYS = st.sampled_from(
-    "bus sinks redaction levels metrics endpoint control durability allow type name path format level components "
-    "exclude_components stream color rotation where fields sink pth address default rotator a.b".split()
+    [
+        *"bus sinks redaction levels metrics endpoint control durability allow type name path format level".split(),
+        *"components exclude_components stream color rotation retention compression where sample rate key keep".split(),
+        *"first interval tail window max_bytes rename_fields static_fields patterns fields sink pth address".split(),
+        *"default rotator a.b ge matches exists".split(),
+    ]
 ) | st.text(max_size=6)
 WORDS = st.sampled_from(
-    "console file syslog json text logfmt stdout auto INFO debug none process rotator a.b ipc:///a ipc:///b "
-    "tcp://127.0.0.1:5555 logs/x . / .. a/".split()
+    [
+        *"console file syslog json text logfmt stdout auto INFO debug none process rotator a.b ipc:///a ipc:///b".split(),
+        *"tcp://127.0.0.1:5555 logs/x . / .. a/ gz zst 00:00 sunday request_id timestamp (a|b) a{9}".split(),
+        *("100 MB", "1 hour", "5 files", "5 apples", "1 s", "16 MiB"),
+    ]
 ) | st.text(max_size=8)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4))
 SINKS = st.lists(
-    st.dictionaries(KEYS, SCALARS | st.lists(WORDS, max_size=3), max_size=5).flatmap(
-        lambda table: st.sampled_from([{**table, "type": "file"}, {**table, "type": "console"}, table])
-    ),
+    st.dictionaries(
+        KEYS,
+        SCALARS
+        | st.lists(WORDS, max_size=3)
+        | st.dictionaries(KEYS, SCALARS | st.lists(SCALARS, max_size=2), max_size=4),
+        max_size=6,
+    ).flatmap(lambda table: st.sampled_from([{**table, "type": "file"}, {**table, "type": "console"}, table])),
     max_size=4,
 )
 DOCUMENTS = st.dictionaries(KEYS, VALUES, max_size=4) | st.fixed_dictionaries(
@@ -40,25 +53,69 @@ DOCUMENTS = st.dictionaries(KEYS, VALUES, max_size=4) | st.fixed_dictionaries(
         "bus": st.dictionaries(KEYS, SCALARS | st.lists(SCALARS, max_size=2), max_size=3),
         "levels": st.dictionaries(KEYS, SCALARS, max_size=3),
         "sinks": SINKS,
-        "redaction": VALUES,
+        "redaction": VALUES | st.fixed_dictionaries({}, optional={"patterns": st.lists(WORDS, max_size=3)}),
         "metrics": st.dictionaries(KEYS, SCALARS, max_size=2),
     },
 )
 #: Right documents, with every key of this version now and then.
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
 SELECTORS = st.lists(st.sampled_from(["rotator", "a.b", "httpx"]), min_size=1, max_size=3)
+OPERANDS = st.sampled_from([1, 2.5, "a", ""]) | st.text(max_size=4)
+CONDITIONS = st.dictionaries(
+    st.sampled_from(["message", "extra.kind", "request_id", "a b"]),
+    st.text(max_size=4)
+    | st.lists(st.text(max_size=4), min_size=1, max_size=3)
+    | st.fixed_dictionaries({"ge": st.text(max_size=4)}, optional={"exists": st.booleans(), "matches": st.just("^a+")})
+    | st.fixed_dictionaries({}, optional={"ne": st.text(max_size=4), "not_in": st.just(["x"])}).filter(bool),
+    min_size=1,
+    max_size=3,
+)
+SPANS = st.sampled_from(["1 s", "500 ms", "1.5 min", "90s"])
+SAMPLES = (
+    st.fixed_dictionaries(
+        {"rate": st.floats(0.01, 1) | st.just(1)},
+        optional={"key": st.just("request_id"), "keep": st.sampled_from(["ERROR", 30])},
+    )
+    | st.fixed_dictionaries({"first": st.integers(1, 100)}, optional={"interval": SPANS, "rate": st.floats(0, 1)})
+    | st.fixed_dictionaries(
+        {"rate": st.floats(0, 1), "key": st.just("extra.id"), "tail": st.just(True)},
+        optional={"window": SPANS, "max_bytes": st.sampled_from(["1 MB", "64 KiB"])},
+    )
+)
+ROTATION = st.sampled_from(["1 MB", "1 day", "00:00", "sunday at 03:00", "1.5 GiB"])
+RETENTION = st.sampled_from(["5 files", "1 file", "7 days", "5 GB"])
 SHARED: dict[str, st.SearchStrategy[Any]] = {
-    "format": st.sampled_from(["json", "text"]),
+    "format": st.sampled_from(["json", "text", "logfmt"]),
+    "where": CONDITIONS | st.lists(CONDITIONS, min_size=1, max_size=2),
+    "sample": SAMPLES,
+    "rename_fields": st.dictionaries(st.sampled_from(["timestamp", "worker"]), st.just("@t"), max_size=1),
+    "static_fields": st.dictionaries(
+        st.from_regex(r"x_[a-z]{1,5}", fullmatch=True), OPERANDS | st.booleans(), max_size=3
+    ),
     "level": st.sampled_from(["info", "ERROR", "30", 0, 100]),
     "components": SELECTORS,
     "exclude_components": SELECTORS,
 }
-RIGHT_SINKS = st.lists(
+
+
+def _path_or_itself(sink: dict[str, Any]) -> object:
+    return sink.get("path", id(sink))
+
+
+RIGHT_SINKS: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
     st.fixed_dictionaries({"type": st.just("console")}, optional={**SHARED, "color": st.just("never")})
-    | st.fixed_dictionaries({"type": st.just("file"), "path": NAMES}, optional=SHARED),
+    | st.fixed_dictionaries({"type": st.just("file"), "path": NAMES}, optional=SHARED)
+    | st.fixed_dictionaries(
+        {"type": st.just("file"), "path": NAMES, "rotation": ROTATION | st.lists(ROTATION, min_size=1, max_size=3)},
+        optional={
+            **SHARED,
+            "retention": RETENTION | st.lists(RETENTION, min_size=1, max_size=3),
+            "compression": st.sampled_from(["gz", "zst"]),
+        },
+    ),
     min_size=1,
     max_size=5,
-    unique_by=lambda sink: sink.get("path", id(sink)),
+    unique_by=_path_or_itself,
 )
 
 VALIDATOR = Draft202012Validator(configuration_schema())
@@ -86,6 +143,7 @@ def test_any_document_is_settings_or_problems_that_name_a_key(document: dict[str
     if error is None:
         sinks = load(file, {}, {}).sinks
         assert len({sink.name for sink in sinks}) == len(sinks) > 0
+        assert len(destinations(load(file, {}, {}), tmp_path)) == len(sinks)
         VALIDATOR.validate(document)
         return
     assert error.problems
@@ -117,7 +175,9 @@ def test_any_document_is_settings_or_problems_that_name_a_key(document: dict[str
                 max_size=3,
             ),
             "sinks": RIGHT_SINKS,
-            "redaction": st.fixed_dictionaries({}, optional={"fields": st.lists(st.text(max_size=5), max_size=3)}),
+            "redaction": st.fixed_dictionaries(
+                {}, optional={key: st.lists(st.text(max_size=5), max_size=3) for key in ("fields", "patterns")}
+            ),
             "metrics": st.fixed_dictionaries(
                 {}, optional={"address": st.none() | st.text(max_size=8) | st.just("h:1")}
             ),
@@ -144,6 +204,26 @@ def test_right_sinks_are_accepted_as_they_stand(sinks: list[dict[str, Any]], tmp
         sink["path"] for sink in sinks if "path" in sink
     ]
     assert len({sink.name for sink in result.sinks}) == len(sinks)
+    assert len(destinations(result, tmp_path)) == len(sinks)
+
+
+@IN_ONE_DIRECTORY
+@given(sinks=RIGHT_SINKS)
+def test_settings_in_words_are_the_same_settings(sinks: list[dict[str, Any]], tmp_path: Path) -> None:
+    """What is shown of settings, without what nobody has set, makes equal ones; then there is no difference to tell."""
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps({"sinks": sinks}))
+    first = load(file, {}, {})
+    shown = document_of(first)
+    for sink, written in zip(shown["sinks"], sinks, strict=True):
+        for key in [key for key, value in sink.items() if value in (None, [], {})]:
+            del sink[key]
+        if "sample" in written:
+            sink["sample"] = {key: sink["sample"][key] for key in written["sample"]}
+    file.write_text(json.dumps(shown))
+    again = load(file, {}, {})
+    assert again == first
+    assert changes(first, again) == []
 
 
 @IN_ONE_DIRECTORY

@@ -18,6 +18,7 @@ FILES = st.builds(
     name=NAMES,
     path=st.sampled_from([Path(f"/var/log/{name}") for name in "pqrs"]),
     format=st.sampled_from(["json", "text"]),
+    rotation=st.sampled_from(["1 MB", "1 day"]),
     level=LEVELS,
     exclude_components=st.sampled_from([(), ("rotator",)]),
 )

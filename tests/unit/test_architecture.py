@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("logbus.levels",),
     ("logbus.rules",),
     ("logbus.durations",),
+    ("logbus.sizes",),
     ("logbus.record",),
     ("logbus.wire",),
     ("logbus.control",),
@@ -40,7 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 #: Packages whose modules import one another; a cycle inside one is a failure all the same.
 PACKAGES = ("logbus.producers", "logbus.collectors", "logbus.cli", "logbus.integrations")
 #: What a worker never loads: it doubles the start of every process that logs.
-HEAVY = frozenset({"pydantic", "pydantic_settings", "click", "tenacity", "msgspec", "rich"})
+HEAVY = frozenset({"pydantic", "pydantic_settings", "click", "tenacity", "msgspec", "rich", "re2"})
 #: Names that say nothing about what is inside.
 EMPTY_NAMES = frozenset({"util", "utils", "common", "helper", "helpers", "manager", "misc", "tools", "base_utils"})
 #: Lines of a file, beyond which it holds more than one thing.
@@ -181,9 +182,10 @@ def test_dependencies_are_what_is_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     listed = {re.split(r"[^\w-]", requirement)[0] for requirement in project["dependencies"]}
     foreign = {found.target.split(".")[0] for imports in IMPORTS.values() for found in imports}
-    foreign -= {"logbus", *sys.stdlib_module_names, *project["optional-dependencies"]}
+    # The standard library's from 3.14 on.
+    foreign -= {"logbus", "compression", *sys.stdlib_module_names, *project["optional-dependencies"]}
 
-    assert {{"zmq": "pyzmq"}.get(name, name.replace("_", "-")) for name in foreign} == listed
+    assert {{"zmq": "pyzmq", "re2": "google-re2"}.get(name, name.replace("_", "-")) for name in foreign} == listed
 
 
 def test_importing_logbus_loads_nothing_heavy(unmeasured: None, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def good(tmp_path: Path) -> Path:
 def bad(tmp_path: Path) -> Path:
     """A file with two mistakes."""
     path = tmp_path / "bad.json"
-    path.write_text('{"sinks": [{"type": "file", "rotation": "1 MB"}]}')
+    path.write_text('{"sinks": [{"type": "file", "rotation": "banana"}]}')
     return path
 
 
@@ -47,7 +47,9 @@ def test_every_problem_of_a_bad_file_is_a_line(bad: Path) -> None:
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines() == [
         f'logbus: error: {bad}: sinks[0].path: missing; expected the path of a file, like "logs/app.jsonl"',
-        f"logbus: error: {bad}: sinks[0].rotation: not available yet",
+        f'logbus: error: {bad}: sinks[0].rotation: expected a size from 1 kB to 1000 TB ("100 MB"), an interval from '
+        '1 s to 36500 days ("1 hour"), a time of the day ("00:00") or of the week ("sunday", "sunday at 03:00"), found '
+        '"banana"',
     ]
 
 
@@ -137,13 +139,27 @@ def test_show_says_where_each_setting_came_from(
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("--sink", "console:text,stream=stderr", "--sink", "file:x y.log,components=a+b.c", "--level", "7")]
+    "options",
+    [
+        (),
+        ("--sink", "console:text,stream=stderr", "--sink", "file:x y.log,components=a+b.c", "--level", "7"),
+        ("--sink", "file:x,rotation=1 MB+1 day,retention=5 files,compression=zst,format=logfmt"),
+        ("--sink", "console,sample.rate=0.1,sample.key=request_id,sample.tail=true,static_fields.a b=\U0001f600"),
+        ("--sink", "console,sample.first=3,sample.interval=90 s,rename_fields.timestamp=@timestamp"),
+        ("--config", "given.json"),
+    ],
 )
 def test_what_show_prints_is_a_configuration_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
     """A file with what it prints makes the same settings."""
     monkeypatch.chdir(tmp_path)
+    sink = {
+        "type": "console",
+        "where": [{"status_code": {"ge": 500.5, "ne": True}}, {"extra.kind": ['a"b', "\u2028", 1]}],
+        "static_fields": {"a.b": "x", "blue": True},
+    }
+    (tmp_path / "given.json").write_text(json.dumps({"sinks": [sink], "redaction": {"patterns": ["a\\d{8}"]}}))
     result = invoke("config", "show", *options)
     assert result.exit_code == 0
     (tmp_path / "logbus.toml").write_text(result.stdout)
@@ -167,3 +183,34 @@ def test_the_schema_of_a_record_is_printed() -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     assert json.loads(result.stdout) == record_schema()
     assert json.loads(result.stdout)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_show_says_where_the_keys_inside_a_sink_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody wrote and what is a default beside it, key by key, with secrets masked."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "c.toml"
+    path.write_text(
+        '[[sinks]]\ntype = "console"\nsample = { rate = 0.5 }\nwhere = { level = "ERROR" }\n'
+        '[sinks.static_fields]\n"a.b" = true\ntoken = "hunter2"\n'
+    )
+    result = invoke("config", "show", "--config", str(path))
+    assert "hunter2" not in result.stdout
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    for line in (
+        f"sample.rate = 0.5 # {path}",
+        '#sample.keep = "WARNING" # default',
+        '#sample.key = "" # default',
+        "#sample.tail = false # default",
+        '#sample.window = "30 s" # default',
+        f'where = {{ level = "ERROR" }} # {path}',
+        f'static_fields."a.b" = true # {path}',
+        f'static_fields.token = "***" # {path}',
+        "#rename_fields = {} # default",
+        "#patterns = [] # default",
+    ):
+        assert line in lines
+    document = json.loads(invoke("config", "show", "--json", "--config", str(path)).stdout)
+    assert document["settings"]["sinks"][0]["sample"]["interval"] == "1 s"
+    assert document["origins"]["sinks[0].sample.rate"] == str(path)
+    assert document["origins"]["sinks[0].sample.keep"] == "default"
+    assert document["origins"]['sinks[0].static_fields."a.b"'] == str(path)

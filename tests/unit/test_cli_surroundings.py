@@ -68,9 +68,10 @@ def test_files_that_can_not_be_written_fail(monkeypatch: pytest.MonkeyPatch, tmp
     """A file above them, a directory in their place; one that could be made is well, and a console has none."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plain").touch()
+    (tmp_path / "stone").touch()
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    paths = {"a": "plain", "b": "new/deep/down.jsonl", "c": "plain/below.jsonl", "d": "folder", "e": "pipe"}
+    paths = {"a": "plain", "b": "new/deep/down.jsonl", "c": "stone/below.jsonl", "d": "folder", "e": "pipe"}
     sinks = [f"file:{path},name={name}" for name, path in paths.items()]
     settings = load(None, {"sinks": [*sinks, "console"]}, {})
     findings = {finding.check: finding for finding in surroundings.log_files(settings)}
@@ -81,7 +82,7 @@ def test_files_that_can_not_be_written_fail(monkeypatch: pytest.MonkeyPatch, tmp
         "sink d": "failed",
         "sink e": "failed",
     }
-    assert "plain is not a directory" in findings["sink c"].found
+    assert "stone is not a directory" in findings["sink c"].found
     assert all(finding.advice for finding in findings.values() if finding.verdict == "failed")
 
 

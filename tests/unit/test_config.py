@@ -51,7 +51,18 @@ def test_with_nothing_said_a_console_and_a_json_file(tmp_path: Path) -> None:
     assert isinstance(file, FileSink)
     assert (file.name, file.path, file.format) == ("file", tmp_path / "logs" / "logbus.jsonl", "json")
     assert settings.bus == Bus(endpoint=None, control=None, durability="none")
+    assert (file.rotation, file.retention, file.compression) == (("100 MB",), ("10 files",), "gz")
     assert settings.redaction.fields == tuple(DEFAULT_FIELDS)
+
+
+def test_a_file_that_somebody_names_is_rotated_only_when_told() -> None:
+    """Only the file of a start without any configuration, and the one that deployments name, has rules of its own."""
+    (file,) = load(None, {"sinks": ["file:x"]}, {}).sinks
+    assert isinstance(file, FileSink)
+    assert (file.rotation, file.retention, file.compression) == ((), (), None)
+    deployed = load(None, {}, {"PROXYWHIRL_LOG_FILE": "x"}).sinks[1]
+    assert isinstance(deployed, FileSink)
+    assert (deployed.rotation, deployed.retention, deployed.compression) == (("100 MB",), ("10 files",), "gz")
 
 
 def test_a_whole_file_is_read(write: Write, tmp_path: Path) -> None:
@@ -190,14 +201,13 @@ def test_colour_minds_the_setting_then_the_environment_then_the_terminal(monkeyp
     [
         ("[bus]\ndurability = 'process'", 'bus.durability: "process" is not available yet'),
         ("[bus]\ndurability = 'collector'", 'bus.durability: "collector" is not available yet'),
-        ("[[sinks]]\ntype = 'console'\nformat = 'logfmt'", 'sinks[0].format: "logfmt" is not available yet'),
         *(
             (f"[[sinks]]\ntype = '{kind}'\nurl = 'x'", f'sinks[0].type: "{kind}" is not available yet')
             for kind in ("syslog", "http", "nats", "otlp")
         ),
         *(
             (f"[[sinks]]\ntype = 'file'\npath = 'x'\n{key} = 'x'", f"sinks[0].{key}: not available yet")
-            for key in "rotation retention compression sample where spool batch retry".split()
+            for key in "spool batch retry".split()
         ),
     ],
 )
@@ -214,24 +224,24 @@ def test_what_a_later_version_builds_is_not_available_yet(write: Write, text: st
         ("[bus]\nendpoints = 'x'", "bus.endpoints: unknown key; did you mean endpoint?"),
         ('[bus]\n"a b" = 1', 'bus."a b": unknown key; expected one of endpoint, control, durability'),
         ("bus = 3", "bus: expected a table, found 3"),
-        ("sinks = 'file'", 'sinks: expected a list of at least one table, each a sink with its type, found "file"'),
-        ("sinks = []", "sinks: expected a list of at least one table, each a sink with its type, found an empty list"),
+        ("sinks = 'file'", 'sinks: expected a list of 1 to 32 tables, each a sink with its type, found "file"'),
+        ("sinks = []", "sinks: expected a list of 1 to 32 tables, each a sink with its type, found an empty list"),
         ("sinks = [1]", "sinks[0]: expected a table, a sink with its type, found 1"),
         ("[[sinks]]\npath = 'x'", 'sinks[0].type: missing; expected one of "console", "file"'),
         ("[[sinks]]\ntype = 'fiel'", 'sinks[0].type: expected one of "console", "file", found "fiel"'),
         ("[[sinks]]\ntype = 7", 'sinks[0].type: expected one of "console", "file", found 7'),
         ("[[sinks]]\ntype = 'file'", 'sinks[0].path: missing; expected the path of a file, like "logs/app.jsonl"'),
-        ("[[sinks]]\ntype = 'console'\npath = 'x'", "sinks[0].path: unknown key; expected one of level, components,"),
-        ("[[sinks]]\ntype = 'console'\nformat = 'jsn'", 'sinks[0].format: expected "text" or "json", found "jsn"'),
+        ("[[sinks]]\ntype = 'console'\npath = 'x'", 'sinks[0].path: unknown key here; a sink of type "file" has it'),
+        ("[[sinks]]\ntype = 'console'\nformat = 'jsn'", "sinks[0].format: expected one of json, logfmt, text, or"),
         ("[[sinks]]\ntype = 'console'\nstream = 1", 'sinks[0].stream: expected "stdout" or "stderr", found 1'),
         ("[[sinks]]\ntype = 'console'\nname = 'a/b'", "sinks[0].name: expected a name of 1 to 64 characters"),
         ("[[sinks]]\ntype = 'console'\nlevel = 'LOUD'", "sinks[0].level: expected a level (NOTSET, TRACE,"),
         ("[[sinks]]\ntype = 'console'\nlevel = true", "sinks[0].level: expected a level (NOTSET, TRACE,"),
         ("[[sinks]]\ntype = 'console'\nlevel = 101", "sinks[0].level: expected a level (NOTSET, TRACE,"),
-        ("[[sinks]]\ntype = 'console'\ncomponents = []", "sinks[0].components: expected a list of at least one item"),
-        ("[[sinks]]\ntype = 'console'\ncomponents = 'rotator'", "sinks[0].components: expected a list of at least"),
+        ("[[sinks]]\ntype = 'console'\ncomponents = []", "sinks[0].components: expected a list of 1 to 128 items"),
+        ("[[sinks]]\ntype = 'console'\ncomponents = 'rotator'", "sinks[0].components: expected a list of 1 to 128"),
         ("[[sinks]]\ntype = 'console'\ncomponents = ['a..b']", "sinks[0].components[0]: expected a component or"),
-        ("[redaction]\nfields = 'pin'", "redaction.fields: expected a list of names of keys"),
+        ("[redaction]\nfields = 'pin'", "redaction.fields: expected a list of at most 512 items, each the name"),
         ("[redaction]\nfields = ['pin', ' ']", "redaction.fields[1]: expected the name of a key"),
         ("[redaction]\nfields = ['-_-']", "redaction.fields[0]: expected the name of a key, with a letter or digit"),
         ("[bus]\nendpoint = 'http://x'", "bus.endpoint: expected ipc://PATH or tcp://127.0.0.1:PORT, found"),
@@ -258,7 +268,7 @@ def test_all_problems_of_a_file_come_at_once(write: Write) -> None:
         [[sinks]]
         type = "file"
         level = "LOUD"
-        rotation = "1 MB"
+        rotation = "banana"
         name = "x"
         [[sinks]]
         type = "console"

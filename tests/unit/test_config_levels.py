@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from logbus.collectors.config import DEFAULT_ORIGIN, ConsoleSink, FileSink, load, read
-from logbus.collectors.settings import MAX_LEVELS, level_name
+from logbus.collectors.kinds import MAX_LEVELS, level_name
 from logbus.errors import ConfigurationError
 
 pytestmark = pytest.mark.usefixtures("working_directory")

@@ -28,16 +28,47 @@ def test_every_setting_is_there() -> None:
             "level": "ERROR",
             "components": [],
             "exclude_components": [],
+            "where": None,
+            "sample": None,
+            "rename_fields": {},
+            "static_fields": {},
             "path": "/l/f",
             "format": "json",
+            "rotation": [],
+            "retention": [],
+            "compression": None,
         }
     ]
     assert found["bus"] == {"endpoint": None, "control": None, "durability": "none", "allow": []}
     assert found["redaction"]["fields"] == list(DEFAULT_FIELDS)
     flat = dict(entries(settings))
-    assert flat["sinks[0].path"] == "/l/f"
-    assert flat["levels.auth"] == "DEBUG"
-    assert flat["metrics.address"] is None
+    assert flat["sinks", 0, "path"] == "/l/f"
+    assert flat["levels", "auth"] == "DEBUG"
+    assert flat["metrics", "address"] is None
+
+
+def test_what_is_in_a_table_of_a_sink_comes_one_by_one() -> None:
+    """Each key of a sampler, each field that is renamed or added; conditions are one setting."""
+    sink = {
+        "type": "console",
+        "format": "json",
+        "where": {"level": {"ge": "error"}, "extra.kind": ["a", True]},
+        "sample": {"rate": 0.5, "keep": "ERROR", "first": 3, "interval": "1000 ms"},
+        "rename_fields": {"timestamp": "@timestamp"},
+        "static_fields": {"a b": 1.5, "token": "x"},
+    }
+    flat = {
+        path[2:]: value for path, value in entries(Settings.model_validate({"sinks": [sink]})) if path[0] == "sinks"
+    }
+    assert flat["where",] == {"level": {"ge": "error"}, "extra.kind": ["a", True]}
+    assert flat["sample", "rate"] == 0.5
+    assert flat["sample", "keep"] == "ERROR"
+    assert flat["sample", "interval"] == "1 s"
+    assert flat["sample", "key"] is None
+    assert flat["rename_fields", "timestamp"] == "@timestamp"
+    assert flat["static_fields", "a b"] == 1.5
+    assert flat["static_fields", "token"] == MASK
+    assert ("sample",) not in flat
 
 
 def test_secrets_are_masked() -> None:
@@ -105,6 +136,26 @@ def test_differences_are_lines_by_the_name_of_the_setting() -> None:
     ]
     [line] = [line for line in found if "redaction" in line]
     assert line.startswith('redaction.fields: ["pin"], was ["password", ')
+
+
+def test_differences_inside_a_table_of_a_sink_are_lines_of_their_own() -> None:
+    """A key of a sampler, a field that is added, conditions; a table that was not there, and one that has gone."""
+    table = {"type": "console", "name": "c", "format": "json"}
+    changed = {"where": {"a": [1]}, "sample": {"rate": 0.5}, "static_fields": {"a": 1, "b": 2}}
+    none, some, other = (
+        Settings.model_validate({"sinks": [{**table, **more}]})
+        for more in ({}, changed, {**changed, "sample": {"rate": 0.25}, "static_fields": {"a": 2}})
+    )
+    assert changes(some, other) == [
+        'sink "c": sample.rate: 0.25, was 0.5',
+        'sink "c": static_fields.a: 2, was 1',
+        'sink "c": static_fields.b: removed, was 2',
+    ]
+    found = changes(none, some)
+    assert 'sink "c": where: {"a": [1]}, was null' in found
+    assert 'sink "c": sample.rate: 0.5, was not set' in found
+    assert 'sink "c": static_fields.b: 2, was not set' in found
+    assert 'sink "c": sample.rate: removed, was 0.5' in changes(some, none)
 
 
 def test_a_sink_of_another_type_is_another_sink() -> None:

@@ -33,7 +33,7 @@ class Bench(RouterBench):
         self.refusal: Exception | None = None
         self.write()
         configuration = read(self.file, {}, {})
-        self.router.commit(self.router.prepare(destinations(configuration.settings), self.make))
+        self.router.commit(self.router.prepare(destinations(configuration.settings, directory / "state"), self.make))
         # What a reload needs of the receiver is its redactor.
         self.receiver = Receiver(cast("Any", None), Redactor())
         self.reloader = Reloader(
@@ -42,6 +42,8 @@ class Bench(RouterBench):
             receiver=self.receiver,
             make_writer=self.make,
             levels=self.configure,
+            state=directory / "state",
+            complain=self.told.append,
             tell=self.told.append,
             say=self.say,
         )
@@ -65,6 +67,11 @@ class Bench(RouterBench):
         """A look at the file, as each turn of the loop has one."""
         self.reloader.look()
         return True
+
+    def settled(self) -> bool:
+        """Whether nothing is left of what reloads have taken out."""
+        self.router.settle()
+        return self.router.retired == []
 
     def sinks(self) -> list[str]:
         """The names of the sinks that take records."""
@@ -152,6 +159,55 @@ def test_whatever_fails_leaves_everything_as_it_was(bench: Bench, wrong: str) ->
     assert (fields["event"], fields["notice"], fields["cause"]) == ("reload_failed", False, "a test")
     assert bench.ledger.sinks["main"].state == "ok"
     assert {row.state for name, row in bench.ledger.sinks.items() if name != "main"} <= {"removed"}
+
+
+def test_patterns_of_secrets_reach_records_and_static_fields(bench: Bench) -> None:
+    """From one batch to the next: what the redactor masks, and what stands in every line."""
+    console = {"type": "console", "name": "c", "format": "json", "static_fields": {"account": "acct-12345678"}}
+    bench.write(console)
+    bench.reloader.reload("a test")
+    before = bench.router.routes[1]
+    assert bench.receiver.redactor.field("note", "of acct-12345678") == "of acct-12345678"
+    bench.write(console, redaction={"patterns": ["acct-[0-9]{8}"]})
+    assert bench.reloader.reload("a test") == ['redaction.patterns: ["acct-[0-9]{8}"], was []']
+    assert bench.receiver.redactor.field("note", "of acct-12345678") == "of ***"
+    after = bench.router.routes[1]
+    assert after.writer is before.writer
+    assert after.formatter is not before.formatter
+
+
+@pytest.mark.parametrize(
+    ("option", "in_place"),
+    [
+        ({"level": "ERROR"}, True),
+        ({"where": {"status_code": {"ge": 500}}}, True),
+        ({"sample": {"rate": 0.5}}, True),
+        ({"rename_fields": {"level": "severity"}}, True),
+        ({"static_fields": {"environment": "production"}}, True),
+        ({"format": "logfmt"}, False),
+        ({"rotation": "1 MB"}, False),
+        ({"rotation": "1 MB", "retention": "5 files"}, False),
+        ({"rotation": "1 MB", "compression": "gz"}, False),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_an_option_of_a_sink_changes_in_place_or_behind_the_old_one(
+    bench: Bench, option: dict[str, Any], in_place: bool
+) -> None:
+    """What concerns records changes between two of them; what concerns the file, while it is closed."""
+    side = {"type": "file", "name": "side", "path": str(bench.directory / "side.log")}
+    bench.write(side)
+    bench.reloader.reload("a test")
+    before = bench.router.routes[1].writer
+    bench.write({**side, **option})
+    found = bench.reloader.reload("a test")
+    assert len(found) >= len(option)
+    assert all(line.startswith('sink "side": ') for line in found)
+    assert (bench.router.routes[1].writer is before) is in_place
+    bench.write(side)
+    bench.reloader.reload("a test")
+    eventually(bench.settled)
+    assert bench.ledger.sinks["side"].state == "ok"
 
 
 def test_a_later_success_clears_the_error(bench: Bench) -> None:

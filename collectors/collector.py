@@ -44,7 +44,7 @@ from logbus.errors import ControlError, LogbusError
 from logbus.wire import ACK_WANTED, DATA
 
 if TYPE_CHECKING:
-    from logbus.collectors.config import Configuration
+    from logbus.collectors.configuration.read import Configuration
     from logbus.collectors.reload import Reloader
 
 #: Seconds between looks at which workers live.

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from logbus.collectors.configuration.kinds import thawed
 from logbus.collectors.filter import SinkFilter
 from logbus.collectors.format import Formatter, JsonFormat, make_formatter
-from logbus.collectors.kinds import thawed
 from logbus.collectors.plan import Slot
 from logbus.collectors.redact import Redactor
 from logbus.collectors.retention import parse_retention
@@ -25,7 +25,7 @@ from logbus.durations import parse_duration
 from logbus.sizes import parse_size
 
 if TYPE_CHECKING:
-    from logbus.collectors import settings
+    from logbus.collectors.configuration import settings
 
 
 def destinations(

@@ -22,9 +22,9 @@ from typing import Any, Final, Protocol
 
 from logbus.collectors import notify
 from logbus.collectors.commands import Asker
-from logbus.collectors.config import Configuration, Settings
+from logbus.collectors.configuration.effective import changes
+from logbus.collectors.configuration.read import Configuration, Settings
 from logbus.collectors.destinations import destinations, selectors
-from logbus.collectors.effective import changes
 from logbus.collectors.receiver import Receiver
 from logbus.collectors.redact import Redactor
 from logbus.collectors.route import MakeWriter, Router

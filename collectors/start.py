@@ -20,7 +20,7 @@ from logbus.collectors.destinations import destinations
 from logbus.collectors.redact import Redactor
 
 if TYPE_CHECKING:
-    from logbus.collectors.config import Configuration
+    from logbus.collectors.configuration.read import Configuration
 
 _STDERR: Final = 2
 #: Containers that come to be, less those that went, until the garbage collector looks for cycles among them: more than

@@ -49,7 +49,7 @@ def collector() -> None:
 def start(ctx: click.Context, /, *, config_file: Path | None, name: str, **given: Any) -> None:
     """The command behind :data:`_START_HELP`."""
     from logbus.bus import check_name
-    from logbus.collectors.config import read
+    from logbus.collectors.configuration.read import read
 
     check_name(name)
     configuration = read(config_file, overrides(given))

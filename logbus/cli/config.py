@@ -14,7 +14,7 @@ from logbus.cli.overrides import collector_settings, overrides
 from logbus.cli.terminal import print_json, printable
 
 if TYPE_CHECKING:
-    from logbus.collectors.config import Configuration
+    from logbus.collectors.configuration.read import Configuration
 
 #: The column in which the origin of a setting begins, where its line is not longer.
 _ORIGIN_COLUMN = 56
@@ -30,7 +30,7 @@ def config() -> None:
 @click.argument("file", type=click.Path(path_type=Path), default=Path("logbus.toml"))
 def init(*, file: Path) -> None:
     """Write a commented starter FILE [default: logbus.toml], which is never overwritten; "-" prints it."""
-    from logbus.collectors.starter import STARTER
+    from logbus.collectors.configuration.starter import STARTER
     from logbus.errors import ConfigurationError
 
     if str(file) == "-":
@@ -55,7 +55,7 @@ def validate(ctx: click.Context, *, file: Path, as_json: bool) -> None:
 
     Neither the environment nor ./logbus.toml counts. Exit 2 if there is a problem.
     """
-    from logbus.collectors.config import load
+    from logbus.collectors.configuration.read import load
     from logbus.errors import ConfigurationError
 
     problems: list[str] = []
@@ -80,15 +80,15 @@ def show(*, config_file: Path | None, name: str, as_json: bool, **given: Any) ->
     What is shown is a configuration file itself; secrets are masked.
     """
     from logbus.bus import control_endpoint, records_endpoint
-    from logbus.collectors.config import read
-    from logbus.collectors.effective import entries, origin
+    from logbus.collectors.configuration.effective import entries, origin
+    from logbus.collectors.configuration.read import read
 
     configuration = read(config_file, overrides(given))
     records = records_endpoint(configuration.settings.bus.endpoint, name=name)
     control = control_endpoint(configuration.settings.bus.control, records=records, name=name)
     addresses = {"bus.endpoint": records.url, "bus.control": control.url}
     if as_json:
-        from logbus.collectors.effective import document
+        from logbus.collectors.configuration.effective import document
         from logbus.collectors.shown import path_of
 
         paths = [path_of(location) for location, _ in entries(configuration.settings)]
@@ -105,15 +105,15 @@ def show(*, config_file: Path | None, name: str, as_json: bool, **given: Any) ->
 @config.command()
 def schema() -> None:
     """Print the JSON Schema (draft 2020-12) of the configuration file."""
-    from logbus.collectors.config_schema import configuration_schema
+    from logbus.collectors.configuration.schema import configuration_schema
 
     print_json(configuration_schema())
 
 
 def _lines(configuration: Configuration, addresses: dict[str, str]) -> Iterator[str]:
     """A configuration as a TOML file, with the origin of each setting behind it; what is unset is commented out."""
-    from logbus.collectors.config import DEFAULT_ORIGIN
-    from logbus.collectors.effective import entries, origin
+    from logbus.collectors.configuration.effective import entries, origin
+    from logbus.collectors.configuration.read import DEFAULT_ORIGIN
     from logbus.collectors.shown import path_of
 
     yield f"# file: {configuration.file or 'none'}"

@@ -59,7 +59,7 @@ def addresses(*, control: str | None, name: str | None, endpoint: str | None = N
     Raises ConfigurationError on a wrong URL or name.
     """
     from logbus.bus import check_name, control_endpoint, records_endpoint
-    from logbus.collectors.sources import bus_addresses
+    from logbus.collectors.configuration.sources import bus_addresses
 
     if name:
         check_name(name)

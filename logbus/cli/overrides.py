@@ -42,7 +42,7 @@ def collector_settings(command: _Command) -> _Command:
 
 
 def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options given, in the shape of the configuration file (:func:`logbus.collectors.config.read`)."""
+    """The options given, in the shape of the configuration file (:func:`logbus.collectors.configuration.read.read`)."""
     places = {
         "endpoint": ("bus", "endpoint"),
         "control": ("bus", "control"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from logbus.cli.finding import Finding, failed, ok, warning
 
 if TYPE_CHECKING:
-    from logbus.collectors.settings import Settings
+    from logbus.collectors.configuration.settings import Settings
 
 #: Variables that name a setting of a worker or a collector; LOGBUS_<SECTION>__<KEY> is judged with the configuration.
 VARIABLES: Final = frozenset(
@@ -49,8 +49,8 @@ def variables(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def configuration(environ: Mapping[str, str]) -> tuple[Settings | None, list[Finding]]:
     """The settings that a collector started here would have, if they are valid, and every problem of theirs."""
-    from logbus.collectors.config import load
-    from logbus.collectors.sources import chosen_file
+    from logbus.collectors.configuration.read import load
+    from logbus.collectors.configuration.sources import chosen_file
     from logbus.errors import ConfigurationError
 
     path = chosen_file(None, environ)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from jsonschema import Draft202012Validator
 
-from logbus.collectors.config import FileSink, load
-from logbus.collectors.config_schema import configuration_schema
+from logbus.collectors.configuration.effective import changes, document as document_of
+from logbus.collectors.configuration.read import FileSink, load
+from logbus.collectors.configuration.schema import configuration_schema
+from logbus.collectors.configuration.sources import from_file
 from logbus.collectors.destinations import destinations
-from logbus.collectors.effective import changes, document as document_of
-from logbus.collectors.sources import from_file
 from logbus.errors import ConfigurationError
 
 #: Keys and values of the contract, right ones and those that come later, so that documents are nearly right.

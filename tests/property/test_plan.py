@@ -7,9 +7,9 @@ from pathlib import Path
 
 from hypothesis import given, settings, strategies as st
 
+from logbus.collectors.configuration.settings import ConsoleSink, FileSink, Settings
 from logbus.collectors.destinations import slot_of
 from logbus.collectors.plan import Slot, Start, plan
-from logbus.collectors.settings import ConsoleSink, FileSink, Settings
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 LEVELS = st.sampled_from([0, 20, 40])

@@ -193,7 +193,7 @@ def test_a_closed_buffer_takes_nothing_in() -> None:
     assert numbers(drain(caller.buffer)) == [0]
 
 
-class Raised(Exception):
+class RaisedError(Exception):
     """What a signal handler raises."""
 
 
@@ -203,7 +203,7 @@ class Interrupted(Buffer):
     __slots__ = ()
 
     def _note(self, at: int, created: float) -> None:
-        raise Raised
+        raise RaisedError
 
 
 @pytest.mark.parametrize("closed", [False, True])
@@ -214,7 +214,7 @@ def test_a_drop_is_counted_though_signals_interrupt_it_twice(closed: bool) -> No
     caller = Caller(buffer, counters)
     caller.put(INFO)
     buffer.closed = closed
-    with pytest.raises(Raised):
+    with pytest.raises(RaisedError):
         caller.put(INFO)
     totals = counters.totals()
     assert totals.emitted == totals.settled == 2

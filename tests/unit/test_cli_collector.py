@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from logbus.bus import Endpoint
 from logbus.cli import program
 from logbus.cli.options import addresses
-from logbus.collectors.config import Configuration, ConsoleSink, FileSink, Settings
+from logbus.collectors.configuration.read import Configuration, ConsoleSink, FileSink, Settings
 from logbus.errors import OwnedError
 from tests.fake_collector import FakeCollector
 

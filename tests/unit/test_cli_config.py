@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from logbus.cli import program
-from logbus.collectors.config_schema import configuration_schema
+from logbus.collectors.configuration.schema import configuration_schema
+from logbus.collectors.configuration.starter import STARTER
 from logbus.collectors.schema import record_schema
-from logbus.collectors.starter import STARTER
 
 
 def invoke(*arguments: str) -> Result:

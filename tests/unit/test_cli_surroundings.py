@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from logbus.cli import surroundings
-from logbus.collectors import sources
-from logbus.collectors.config import load
+from logbus.collectors.configuration import sources
+from logbus.collectors.configuration.read import load
 from logbus.producers import settings as producer_settings
 from tests.small_disk import can_mount, small_disk
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from logbus.collectors import config
-from logbus.collectors.config import Bus, ConsoleSink, FileSink, Settings, load
+from logbus.collectors.configuration import read as config
+from logbus.collectors.configuration.read import Bus, ConsoleSink, FileSink, Settings, load
 from logbus.collectors.redact import DEFAULT_FIELDS
 from logbus.errors import ConfigurationError
 

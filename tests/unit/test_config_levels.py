@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from logbus.collectors.config import DEFAULT_ORIGIN, ConsoleSink, FileSink, load, read
-from logbus.collectors.kinds import MAX_LEVELS, level_name
+from logbus.collectors.configuration.kinds import MAX_LEVELS, level_name
+from logbus.collectors.configuration.read import DEFAULT_ORIGIN, ConsoleSink, FileSink, load, read
 from logbus.errors import ConfigurationError
 
 pytestmark = pytest.mark.usefixtures("working_directory")

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from logbus.collectors.config import load
-from logbus.collectors.config_schema import configuration_schema
-from logbus.collectors.problems import KEYS_NOT_YET, VALUES_NOT_YET
-from logbus.collectors.starter import STARTER
+from logbus.collectors.configuration.problems import KEYS_NOT_YET, VALUES_NOT_YET
+from logbus.collectors.configuration.read import load
+from logbus.collectors.configuration.schema import configuration_schema
+from logbus.collectors.configuration.starter import STARTER
 
 VALIDATOR = Draft202012Validator(configuration_schema())
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from logbus.collectors.config import ConsoleSink, FileSink, load
+from logbus.collectors.configuration.problems import MAX_PROBLEMS
+from logbus.collectors.configuration.read import ConsoleSink, FileSink, load
 from logbus.collectors.destinations import destinations
-from logbus.collectors.problems import MAX_PROBLEMS
 from logbus.errors import ConfigurationError
 
 pytestmark = pytest.mark.usefixtures("working_directory")

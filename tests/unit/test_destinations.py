@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from logbus.collectors.configuration.settings import ConsoleSink, FileSink, Sample, Settings
 from logbus.collectors.decode import Batch, Record, Site, Source
 from logbus.collectors.destinations import destinations, selectors, slot_of
 from logbus.collectors.sample import Sampling
-from logbus.collectors.settings import ConsoleSink, FileSink, Sample, Settings
 
 
 def test_each_sink_is_made_as_it_is_told(tmp_path: Path) -> None:

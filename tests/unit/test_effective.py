@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from logbus.collectors.config import read
-from logbus.collectors.effective import changes, document, entries, masked, origin
+from logbus.collectors.configuration.effective import changes, document, entries, masked, origin
+from logbus.collectors.configuration.read import read
+from logbus.collectors.configuration.settings import ConsoleSink, FileSink, Redaction, Settings
 from logbus.collectors.mask import DEFAULT_FIELDS, MASK, SecretKeys
-from logbus.collectors.settings import ConsoleSink, FileSink, Redaction, Settings
 
 KEYS = SecretKeys(DEFAULT_FIELDS)
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from logbus.collectors.commands import Asker
-from logbus.collectors.config import read
+from logbus.collectors.configuration.read import read
 from logbus.collectors.destinations import destinations
 from logbus.collectors.receiver import Receiver
 from logbus.collectors.redact import Redactor

@@ -27,7 +27,20 @@ def test_of_two_rules_of_a_kind_the_stricter_holds() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("5 apples", "100 M", "ten files", "0 files", "1000001 files", "10", "", "0 s", "0.5 s", "10 B", "-1 days", "2 TiBB"),
+        *(
+            "5 apples",
+            "100 M",
+            "ten files",
+            "0 files",
+            "1000001 files",
+            "10",
+            "",
+            "0 s",
+            "0.5 s",
+            "10 B",
+            "-1 days",
+            "2 TiBB",
+        ),
         *("7d 10 files", "1001 TB", "9" * 500 + " files", "10 fi les"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logbus.collectors.sources import MAX_FILE_BYTES, bus_addresses, from_environment, from_file
+from logbus.collectors.configuration.sources import MAX_FILE_BYTES, bus_addresses, from_environment, from_file
 from logbus.errors import ConfigurationError
 from tests.collector_command import child_environment
 from tests.stranger import NOBODY
@@ -115,7 +115,7 @@ def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_directory_that_may_not_be_searched_has_no_file(tmp_path: Path) -> None:
     """A collector looks for ./logbus.toml all its life: what becomes of its working directory does not end it."""
     script = (
-        "import os, sys; from logbus.collectors.sources import chosen_file; os.chdir(sys.argv[1]);"
+        "import os, sys; from logbus.collectors.configuration.sources import chosen_file; os.chdir(sys.argv[1]);"
         f"os.chmod('.', 0); os.seteuid({NOBODY}); print(chosen_file(None, {{}}))"
     )
     done = subprocess.run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logbus.collectors.spec import sink_table
+from logbus.collectors.configuration.spec import sink_table
 from logbus.errors import ConfigurationError
 
 

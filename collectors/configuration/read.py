@@ -4,7 +4,7 @@ Five sources, each a document of one shape: command line over environment over f
 proxywhirl sets already over default. Each source is judged by itself, also where a stronger one overrides it, so that
 a wrong key is reported under the name of the file, variable or option in which it stands, and all problems of all
 sources come at once. Then they are merged: tables key by key, the list of sinks as a whole. What a later version
-brings is refused with "not available yet" (:mod:`logbus.collectors.problems`), never ignored. Nothing behind this
+brings is refused with "not available yet" (``problems.py``), never ignored. Nothing behind this
 module sees raw input.
 """
 
@@ -19,10 +19,10 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from logbus.bus import Endpoint
-from logbus.collectors.conflicts import conflicts
-from logbus.collectors.kinds import MAX_SINKS
-from logbus.collectors.problems import MAX_PROBLEMS, in_words
-from logbus.collectors.settings import (
+from logbus.collectors.configuration.conflicts import conflicts
+from logbus.collectors.configuration.kinds import MAX_SINKS
+from logbus.collectors.configuration.problems import MAX_PROBLEMS, in_words
+from logbus.collectors.configuration.settings import (
     SINKS,
     Bus,
     ConsoleSink,
@@ -32,8 +32,7 @@ from logbus.collectors.settings import (
     Settings,
     Sink,
 )
-from logbus.collectors.shown import Location, path_of, shown, without_secrets
-from logbus.collectors.sources import (
+from logbus.collectors.configuration.sources import (
     DEFAULT_PATH,
     Source,
     chosen_file,
@@ -42,6 +41,7 @@ from logbus.collectors.sources import (
     from_environment,
     from_file,
 )
+from logbus.collectors.shown import Location, path_of, shown, without_secrets
 from logbus.errors import ConfigurationError
 
 __all__ = [

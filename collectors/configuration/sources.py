@@ -1,7 +1,7 @@
 """Where settings come from: a file, the environment, the command line. Each becomes a plain document of one shape.
 
 Nothing is checked here beyond what is needed to have a document at all: the models in
-:mod:`logbus.collectors.config` judge it. A source remembers which variable or option a key came from, so that a
+``read.py`` judge it. A source remembers which variable or option a key came from, so that a
 problem can be reported by the name under which its author wrote it. No pydantic here: a command that only wants
 to find the collector reads the file through this module, and must start quickly.
 """
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from logbus.collectors.spec import encodable, in_one_line, sink_table
+from logbus.collectors.configuration.spec import encodable, in_one_line, sink_table
 from logbus.errors import ConfigurationError
 
 #: Bytes of a configuration file that are read at most: the loop of a collector that reads it again stands for the
@@ -191,7 +191,7 @@ def from_environment(environ: Mapping[str, str]) -> Source:
 
 
 def from_command_line(overrides: Mapping[str, Any]) -> Source:
-    """What the command line sets: a document in which a sink may also be a SPEC (see :mod:`logbus.collectors.spec`)."""
+    """What the command line sets: a document in which a sink may also be a SPEC (see ``spec.py``)."""
     source = Source("command line", dict(overrides))
     source.origins = dict(OPTIONS)
     sinks = []

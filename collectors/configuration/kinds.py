@@ -1,6 +1,6 @@
 """Kinds of values in a configuration: each checked once, with the words for what would be right.
 
-A kind is a type for pydantic's models (:mod:`logbus.collectors.settings`): what it refuses it says in words of its own,
+A kind is a type for pydantic's models (``settings.py``): what it refuses it says in words of its own,
 and the pattern by which it decides is the one that JSON Schema shows, so that both accept the same.
 """
 

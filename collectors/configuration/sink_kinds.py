@@ -1,6 +1,6 @@
 """Kinds of values in the table of a sink: each judged by the parser of the stage that it configures.
 
-What a parser refuses becomes a problem under the path of the key (:class:`logbus.collectors.problems.InsideError`). A
+What a parser refuses becomes a problem under the path of the key (``InsideError`` in ``problems.py``). A
 model keeps the values as somebody would write them, durations and sizes in their shortest words, so that settings
 compare, print and go into a file again; :mod:`logbus.collectors.destinations` parses them once more as it makes a sink.
 """
@@ -13,11 +13,11 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StrictStr, WithJsonSchema
 
+from logbus.collectors.configuration.kinds import MAX_NAMES, at_most, frozen, thawed
+from logbus.collectors.configuration.problems import InsideError, parsed
 from logbus.collectors.eraser import Eraser
 from logbus.collectors.fields import MAX_NAME, find_field
 from logbus.collectors.format import check_format
-from logbus.collectors.kinds import MAX_NAMES, at_most, frozen, thawed
-from logbus.collectors.problems import InsideError, parsed
 from logbus.collectors.retention import parse_retention
 from logbus.collectors.rotation import parse_rotation
 from logbus.collectors.sample import MAX_HELD, MAX_SECONDS, MIN_HELD, MIN_SECONDS

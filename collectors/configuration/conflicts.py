@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from logbus.collectors.configuration.kinds import MAX_NAMES, MAX_SINKS
 from logbus.collectors.format.names import Names
-from logbus.collectors.kinds import MAX_NAMES, MAX_SINKS
 from logbus.collectors.shown import Location, inside, path_of, shown
 from logbus.collectors.sinks.compress import COMPRESSIONS
 from logbus.errors import ConfigurationError

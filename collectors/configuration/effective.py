@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from logbus.collectors.config import Configuration
-from logbus.collectors.kinds import level_name, thawed
+from logbus.collectors.configuration.kinds import level_name, thawed
+from logbus.collectors.configuration.read import Configuration
+from logbus.collectors.configuration.settings import Settings
 from logbus.collectors.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict, mask_text
-from logbus.collectors.settings import Settings
 from logbus.collectors.shown import MAX_SHOWN, Location, path_of, shown
 
 #: Keys of a sink that come first, as they would in a file.

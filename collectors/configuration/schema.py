@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from logbus.collectors.settings import SINKS, Settings
+from logbus.collectors.configuration.settings import SINKS, Settings
 
 #: The schema's own name; it changes when a file that was right stops being so.
 SCHEMA_ID: Final = "urn:logbus:configuration:1"

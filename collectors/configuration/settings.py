@@ -1,10 +1,9 @@
 """What a collector can be told: the models of the configuration file, frozen, each value checked once.
 
-The description of a field is the answer to "expected what?" in every message about it
-(:mod:`logbus.collectors.problems`), and what JSON Schema says of it (:mod:`logbus.collectors.config_schema`). What the
-values are is said in :mod:`logbus.collectors.kinds` and, for a sink's own, :mod:`logbus.collectors.sink_kinds`; what
-can't stand together, in :mod:`logbus.collectors.conflicts`. Where the values come from and which of them wins is
-:mod:`logbus.collectors.config`.
+The description of a field is the answer to "expected what?" in every message about it (``problems.py``), and what
+JSON Schema says of it (``schema.py``). What the values are is said in ``kinds.py`` and, for a sink's own,
+``sink_kinds.py``; what can't stand together, in ``conflicts.py``. Where the values come from and which of them wins is
+``read.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
-from logbus.collectors.kinds import (
+from logbus.collectors.configuration.kinds import (
     A_LEVEL,
     A_NAME,
     A_SELECTOR,
@@ -36,8 +35,7 @@ from logbus.collectors.kinds import (
     User,
     at_most,
 )
-from logbus.collectors.redact import DEFAULT_FIELDS
-from logbus.collectors.sink_kinds import (
+from logbus.collectors.configuration.sink_kinds import (
     A_COMPRESSION,
     A_CONDITION,
     A_COUNT,
@@ -61,7 +59,8 @@ from logbus.collectors.sink_kinds import (
     RotationRules,
     Span,
 )
-from logbus.collectors.sources import default_file
+from logbus.collectors.configuration.sources import default_file
+from logbus.collectors.redact import DEFAULT_FIELDS
 
 #: The key of ``[levels]`` that speaks of every logger.
 DEFAULT_LEVEL_KEY: Final = "default"

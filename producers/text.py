@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 Scalar = str | int | float | bool | None
@@ -73,8 +74,12 @@ def text_of(value: Any, limit: int = MAX_TEXT_CHARS) -> str:
     """At most ``limit`` characters for any value: strings as they are, the rest by repr. Raises no Exception."""
     kind = type(value)
     try:
+        if kind is str:
+            return cut(value, limit)
+        if _keeps_a_secret(kind):
+            return f"{type_name(kind).rpartition('.')[2]}('**********')"
         if issubclass(kind, str):
-            return cut(str.__str__(value), limit)
+            return cut(_shown(value, kind), limit)
         if issubclass(kind, (bytes, bytearray)):
             return _bytes(value, bytes if issubclass(kind, bytes) else bytearray, limit)
         return cut(str.__str__(_reader(kind)(value)), limit)
@@ -131,6 +136,26 @@ def _whole(kept: str) -> str:
     if at >= window or (at >= 0 and not _AFTER_AUTHORITY.search(kept, at + len(mark))):
         return kept[:at]
     return kept
+
+
+def _keeps_a_secret(kind: type) -> bool:
+    """Whether values of this type give their content only to who asks for the secret, as pydantic's SecretStr does.
+
+    Most of them show asterisks themselves; one whose repr is that of a dataclass does not.
+    """
+    return any("get_secret_value" in base.__dict__ for base in type.__dict__["__mro__"].__get__(kind))
+
+
+def _shown(value: Any, kind: type) -> str:
+    """A string of a subclass: its characters, unless the subclass hides them from those who print it."""
+    plain = str.__str__(value)
+    for read in (str, repr):
+        shown = plain
+        with suppress(Exception):  # one that raises says nothing about itself
+            shown = str.__str__(read(value))
+        if plain not in shown and repr(plain)[1:-1] not in shown:
+            return shown
+    return plain
 
 
 def _bytes(value: Any, base: type[bytes] | type[bytearray], limit: int) -> str:

@@ -8,21 +8,29 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
-from logbus.collectors.decode import Batch, Raised, Site
 from logbus.collectors.format import JsonFormat, TextFormat
-from logbus.collectors.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict, mask_pairs, mask_urls
+from logbus.collectors.mask import DEFAULT_FIELDS, SecretKeys, mask_text
 from logbus.collectors.redact import Redactor
 from tests.property.batches import SCALARS, TEXTS, batch_of, payload_of
+from tests.property.plain_redaction import PlainRedactor
 
 KEYS = SecretKeys(DEFAULT_FIELDS)
+PLAIN = PlainRedactor()
 #: Pieces of which secrets and their surroundings are made, and what disturbs them.
-PIECES = (
+_PIECES = (
     "password token Api-Key apiKey Authorization cookie auth tokens author session_id pwd "
     "Basic Bearer dXNlcjpwYXNz u:p "
     "= : , ; & \" ' \\ \\\" b' ( ) [ ] { } < > :// http:// @ / ? # %40 %3A%2F%2F %3A h:80 "
-    ". - _ *** x1 0 \u212a \u0130 é \ud7ff"
-).split()
-SUSPICIOUS = st.lists(st.sampled_from([*PIECES, " ", "\n"]), max_size=9).map("".join)
+    ". - _ *** x1 0 \u212a \u0130 é \ud7ff "
+    # Forms of their own, whole and in parts.
+    "--password -H value name= \\n \\x1b %25 %253D %2526 -> => \x1b[31m \x1b[0m <ns: </ failed "
+    "-u [type=x,\u00a0input_value= ,\u00a0input_type= "
+    "1.2.3.4:80:u: h.x:80 pass ghp_abcdefgh01234567 xoxb-12345678-a sk-abcdefghij0123456789 eyJhbGciOi "
+    ".eyJzdWIiOi . AKIAABCDEFGH01234567 wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY deadbeef <Cookie Cookie(name='a' "
+    "sha256: mailto: -----BEGIN\u00a0PRIVATE\u00a0KEY----- -----END\u00a0PRIVATE\u00a0KEY----- MIIE"
+).split(" ")
+PIECES = tuple(piece.replace("\u00a0", " ") for piece in _PIECES)
+SUSPICIOUS = st.lists(st.sampled_from([*PIECES, " ", "\n", "\u2028", " for h/>"]), max_size=9).map("".join)
 ANY_TEXT = SUSPICIOUS | TEXTS
 VALUES = SUSPICIOUS | SCALARS
 TREES = st.recursive(
@@ -47,70 +55,6 @@ RECORDS = st.tuples(
 ).map(list)
 
 
-def _slow_text(text: str) -> str:
-    return mask_pairs(mask_urls(text), KEYS)
-
-
-def _slow_under(key: str, value: Any) -> Any:
-    verdict = KEYS.verdict(key)
-    number = value is None or isinstance(value, int | float)
-    if verdict is Verdict.SECRET or (verdict is Verdict.UNLESS_NUMBER and not number):
-        return MASK
-    return _slow_tree(value)
-
-
-def _slow_tree(value: Any) -> Any:
-    if isinstance(value, str):
-        return _slow_text(value)
-    if isinstance(value, list):
-        if len(value) == 2 and isinstance(value[0], str):
-            return [_slow_text(value[0]), _slow_under(value[0], value[1])]
-        return [_slow_tree(one) for one in value]
-    if isinstance(value, dict):
-        renamed: dict[str, Any] = {}
-        for key, one in value.items():
-            name = _slow_text(key)
-            names = [name, *(f"{name}~{again}" for again in range(2, len(value) + 1))]
-            renamed[next(free for free in names if free not in renamed)] = _slow_under(key, one)
-        return renamed
-    return value
-
-
-def _slow_raised(raised: Raised | None) -> Raised | None:
-    if raised is None:
-        return None
-    return Raised(
-        _slow_text(raised.type),
-        _slow_text(raised.message),
-        [_slow_text(line) for line in raised.traceback],
-        _slow_raised(raised.cause),
-        _slow_raised(raised.context),
-        [one for one in map(_slow_raised, raised.members) if one is not None],
-    )
-
-
-def _slow_redact(batch: Batch) -> None:
-    """Every pattern on every field: what the quick way must be equal to."""
-    batch.threads = [_slow_text(thread) for thread in batch.threads]
-    batch.sites = [
-        Site(
-            _slow_text(site.logger),
-            site.level_no,
-            _slow_text(site.level_name),
-            _slow_text(site.module),
-            _slow_text(site.function),
-            site.line,
-            _slow_text(site.component),
-        )
-        for site in batch.sites
-    ]
-    batch.source.worker, batch.source.app_name = _slow_text(batch.source.worker), _slow_text(batch.source.app_name)
-    for record in batch.records:
-        record.message = _slow_text(record.message)
-        record.extra, record.nested = _slow_tree(record.extra), _slow_tree(record.nested)
-        record.exception = _slow_raised(record.exception)
-
-
 @given(st.lists(RECORDS, max_size=4), st.lists(ANY_TEXT, min_size=1, max_size=2), ANY_TEXT, ANY_TEXT, ANY_TEXT)
 def test_the_quick_look_at_the_batch_changes_no_result(
     records: list[Any], threads: list[str], worker: str, app_name: str, logger: str
@@ -121,7 +65,7 @@ def test_the_quick_look_at_the_batch_changes_no_result(
     payload[1][0] = [logger, 20, worker, app_name, logger, 7, logger]
     quick, slow = batch_of(copy.deepcopy(payload)), batch_of(payload)
     Redactor().redact(quick)
-    _slow_redact(slow)
+    PLAIN.redact(slow)
     assert quick == slow
 
 
@@ -134,23 +78,65 @@ def test_what_a_redactor_remembers_changes_no_result(batches: list[list[Any]], o
         payload = payload_of(*records, *[[0, 0, 0, "m", {"detail": text}, {text: [text]}, None] for text in texts])
         quick, slow = batch_of(copy.deepcopy(payload)), batch_of(payload)
         redactor.redact(quick)
-        _slow_redact(slow)
+        PLAIN.redact(slow)
         assert quick == slow
 
 
 @given(SUSPICIOUS)
 def test_masking_twice_is_masking_once(text: str) -> None:
     """A masked text has nothing left to mask."""
-    once = _slow_text(text)
-    assert _slow_text(once) == once
+    once = mask_text(text, KEYS)
+    assert mask_text(once, KEYS) == once
+
+
+@given(texts=st.lists(SUSPICIOUS | TEXTS, max_size=6), wide=st.integers(0, 1))
+def test_the_probe_is_found_in_every_text_that_is_masked(texts: list[str], wide: int) -> None:
+    """RE2 finds each of the joined texts in which there is something to mask, whatever stands before and behind it."""
+    if wide:
+        texts = [f"é{text}\U0001f511" for text in texts]
+    suspects = Redactor()._suspects(texts, "\n".join(texts).encode("utf-8", "surrogatepass"))
+    assert [text for text in texts if PLAIN.text(text) != text and text not in suspects] == []
+
+
+@given(SUSPICIOUS)
+def test_one_text_is_masked_as_the_reference_says(text: str) -> None:
+    """The passes find from their literals what the rules find when they are applied everywhere."""
+    assert mask_text(text, KEYS) == PLAIN.text(text)
+
+
+#: Users' patterns, with and without groups, with what says where a text begins and ends, and what newlines disturb.
+PATTERNS = (
+    "acct-[0-9]{2}", "acct-([0-9]+)", "^x1", "x1$", "(?i)ACCT", r"\Ax1", r"x1\z", r"\bx1\b", "[^a]x1", "(a)|(c)t",
+    "a.*0", "(?s)a.*0", "é", "(?m)^0$", "x(1(0))", "(?-m)^a", "1", "-7", "(x)?1",
+)  # fmt: skip
+MARKED = st.lists(
+    st.sampled_from(["acct-", "01", "7", "x1", "x10", "a", "é", " ", "\n", "ct", "***", "token=", ""]), max_size=5
+).map("".join)
+
+
+@given(
+    st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=2, unique=True),
+    st.lists(st.tuples(MARKED, st.dictionaries(MARKED, MARKED | st.integers(-10, 20) | st.booleans(), max_size=3))),
+)
+def test_users_patterns_are_masked_as_if_each_text_were_asked(
+    patterns: list[str], records: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """Asking for a pattern in the joined texts finds what asking in each text by itself finds, in numbers too."""
+    payload = payload_of(*[[0, 0, 0, text, extra, {"k": [text, extra]}, None] for text, extra in records])
+    redactor, plain = Redactor(patterns=patterns), PlainRedactor(patterns=tuple(patterns))
+    for _ in range(2):
+        quick, slow = batch_of(copy.deepcopy(payload)), batch_of(copy.deepcopy(payload))
+        redactor.redact(quick)
+        plain.redact(slow)
+        assert quick == slow
 
 
 @given(TEXTS)
 def test_only_texts_with_a_literal_change(text: str) -> None:
-    """What has neither @ nor a literal of a secret key or scheme comes back as it is."""
+    """What has no colon, no literal of a secret key or scheme and no prefix of a token comes back as it is."""
     lowered = text.lower()
-    if not any(literal in lowered for literal in ("@", "%40", "bearer", "basic", *KEYS.literals)):
-        assert _slow_text(text) == text
+    if not any(literal in lowered for literal in (":", "%3a", "bearer", "basic", *KEYS.literals)):
+        assert mask_text(text, KEYS) == text
 
 
 SECRETS = st.text(st.sampled_from("abcXYZ0189_-.~"), min_size=1, max_size=12).map("zq9Q".__add__)
@@ -161,6 +147,17 @@ CARRIERS = (
     "{{'Authorization': 'Basic {}'}}", "Cookie: a=1; b={}", "[(b'set-cookie', b'{}; Path=/')]", '{{"api_key": "{}"}}',
     r'{{\"clientSecret\": \"{}\"}}', "GET /?token={}&n=1", "password={}", "password: {}, n", "db_password = '{} x'",
     "<secret>{}</secret>", "bearer {}", "session_id='{}", "auth=('u', '{}')", "Set-Cookie: n={}; HttpOnly",
+    "curl -u bob:{} x", "ALTER USER bob PASSWORD '{}'", "M\na.token\n  Bad [type=x, input_value='{}', input_type=str]",
+    "login --password {} --n 1", "['x', '--api-key', '{}']", "10.0.0.1:8080:bob:{}", "bob:{}@host",
+    "bob:{}:10.0.0.1:8080", "<CookieJar[<Cookie s={} for h/>]>", "Cookie(version=0, name='s', value='{}', port=None)",
+    "<SimpleCookie: s='{}'>",
+    "?u=http%253A%252F%252Fu%253A{}%2540h", "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----",
+    "-----BEGIN PRIVATE KEY-----\n{}", "ghp_abcdefghijklmnop{}",
+    "https://api.telegram.org/bot123456:" + "a" * 30 + "{}/x",
+    '{{"name": "DB_PASSWORD", "value": "{}"}}', "<w:Password T='x'>{} y</w:Password>",
+    "\x1b[36mpwd\x1b[0m=\x1b[35m{}\x1b[0m",
+    r"line\npwd={}", "next=%2F%3Fauth%3D{}", "%26auth%3D{}", 'Cookie: a="b"; c={}', "passcode={}&n=1", "http://bob:{}",
+    "creds -> {}", "password=***-{}", "X-Csrf-Token: {}", "smtp_pass={}", "Server=s;Password={};Database=d",
 )  # fmt: skip
 
 

@@ -1,67 +1,13 @@
 from __future__ import annotations
 
+import statistics
 import time
 
 import pytest
 
-from logbus.collectors.mask import DEFAULT_FIELDS, SecretKeys, Verdict, mask_pairs, mask_urls
-from logbus.errors import ConfigurationError
+from logbus.collectors.mask import DEFAULT_FIELDS, MAX_CHARS, SecretKeys, Work, mask_text, probe
 
 KEYS = SecretKeys(DEFAULT_FIELDS)
-
-
-def _masked(text: str) -> str:
-    return mask_pairs(mask_urls(text), KEYS)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("http://user:pw@host", "http://user:***@host"),
-        ("http://token@host/x", "http://***@host/x"),
-        ("redis://:pw@host", "redis://:***@host"),
-        ("failed via http://u:p@h:80, then socks5://v:q@i", "failed via http://u:***@h:80, then socks5://v:***@i"),
-        ("http://u:p@[2001:db8::1]:8080/x", "http://u:***@[2001:db8::1]:8080/x"),
-        ("http://u:p%40ss%3A@h", "http://u:***@h"),
-        ("http://u:p@ss@h", "http://u:***@h"),
-        ("http://u:p@h:99999", "http://u:***@h:99999"),
-        ("http://u:pa/s?s#@h:80", "http://u:***@h:80"),
-        ("http://u:pa/s@s@h:80", "http://u:***@h:80"),
-        ("{'http': 'http://u:p@h', 'n': 1}", "{'http': 'http://u:***@h', 'n': 1}"),
-        (r'{"u":"http:\/\/u:p@h\/x"}', r'{"u":"http:\/\/u:***@h\/x"}'),
-        ("GET /?url=http%3A%2F%2Fu%3Ap%40h&x=1", "GET /?url=http%3A%2F%2Fu%3A***%40h&x=1"),
-        ("GET /?url=http%3a%2f%2ftok%40h", "GET /?url=http%3a%2f%2f***%40h"),
-        ("bad proxy u:p@proxy.example.com:8080 skipped", "bad proxy u:***@proxy.example.com:8080 skipped"),
-        ("HTTP://U:P@H", "HTTP://U:***@H"),
-        ("http://ü:ß@h", "http://ü:***@h"),
-        ("//u:p@h/x and http:/v:q@h/x", "//u:***@h/x and http:/v:***@h/x"),
-        ("SplitResult(netloc='u:p@h', path='')", "SplitResult(netloc='u:***@h', path='')"),
-        ("SplitResultBytes(netloc=b'u:p@h')", "SplitResultBytes(netloc=b'u:***@h')"),
-    ],
-)
-def test_credentials_of_urls_are_masked(text: str, expected: str) -> None:
-    """The password of a URL is masked and its user kept, wherever and however the URL stands in a text."""
-    assert _masked(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "mail bob@example.com at http://example.com/",
-        "https://example.com/@user/post",
-        "https://example.com:8080/@user?to=a@b.c",
-        "http://[::1]:80/a@b",
-        "http://@host/",
-        '{"url":"http://h","mail":"a@b.c"}',
-        "12:30 a@b",
-        "x // why: bob@h",
-        "a//b:c@d",
-        "copy host:/srv/bob@h",
-    ],
-)
-def test_other_texts_with_an_at_sign_stay(text: str) -> None:
-    """An @ that ends no userinfo changes nothing."""
-    assert _masked(text) == text
 
 
 @pytest.mark.parametrize(
@@ -69,156 +15,93 @@ def test_other_texts_with_an_at_sign_stay(text: str) -> None:
     [
         ("Authorization: Basic dXNlcjpwYXNz", "Authorization: ***"),
         ("authorization: bearer abc.def failed with 401", "authorization: *** failed with 401"),
-        ("Proxy-Authorization: Negotiate YII= x", "Proxy-Authorization: *** x"),
-        ("Authorization: AWS4-HMAC-SHA256 Credential=AKIA/x, Signature=ab", "Authorization: ***"),
-        ('Authorization: Digest username="u", response="ab"\nHost: h', 'Authorization: ***"\nHost: h'),
-        ("HTTP_PROXY_AUTHORIZATION=Basic abc= n=1", "HTTP_PROXY_AUTHORIZATION=*** n=1"),
-        ("authorization=opaque n=1", "authorization=*** n=1"),
-        ("Cookie: a=b; c=d\r\nHost: h", "Cookie: ***\r\nHost: h"),
-        (r"'Set-Cookie: a=b; Path=/\r\nHost: h'", r"'Set-Cookie: ***\r\nHost: h'"),
-        ("{'Authorization': 'Basic dXNlcjpwYXNz', 'n': 1}", "{'Authorization': '***', 'n': 1}"),
-        ("[(b'A', b'b'), (b'Set-Cookie', b's=1; Path=/')]", "[(b'A', b'b'), (b'Set-Cookie', b'***')]"),
-        ('["authorization", "x y"], ["a", "b"]', '["authorization", "***"], ["a", "b"]'),
-        ("sent Bearer abc123, got 401", "sent Bearer ***, got 401"),
-        ("sent Basic dXNlcjpwYXNz", "sent Basic ***"),
+        ("token=abc via http://u:p@h", "token=*** via http://u:***@h"),
+        ("private_key='-----BEGIN PRIVATE KEY-----\nMIIE'", "private_key='***"),
+        ("GET http://u:p@h/x?api_key=abc&page=3", "GET http://u:***@h/x?api_key=***&page=3"),
+        ("{'token': 'ghp_abcdefgh12345678'}", "{'token': '***'}"),
     ],
 )
-def test_authorization_and_cookies_are_masked(text: str, expected: str) -> None:
-    """Header values are masked in the forms in which headers are logged."""
-    assert _masked(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("password=hunter2 n=1", "password=*** n=1"),
-        ("password: hunter2, n: 1", "password: ***, n: 1"),
-        ("password = 'hun ter', n", "password = '***', n"),
-        (r'{"api_key": "a\"b", "n": 1}', '{"api_key": "***", "n": 1}'),
-        (r'"{\"api_key\": \"a\\\"b\", \"n\": 1}"', r'"{\"api_key\": \"***\", \"n\": 1}"'),
-        ("GET /x?api_key=abc&token=def&page=3", "GET /x?api_key=***&token=***&page=3"),
-        ("user[password]=abc&user%5Bsecret%5D=abc&n=1", "user[password]=***&user%5Bsecret%5D=***&n=1"),
-        ("<password>hunter2</password>", "<password>***</password>"),
-        ('password="""a"b""" n', 'password="""***""" n'),
-        ("password='never closed", "password='***"),
-        ("auth=('u', 'p') n=1", "auth=*** n=1"),
-        ("secrets: ['a]', {\"b\": 'c'}] n", "secrets: *** n"),
-        ("secret=(never (closed)", "secret=***"),
-        ("password=a,b;c)d'e n=1", "password=*** n=1"),
-        ("(password=abc), n", "(password=***), n"),
-        ("password=abc,user=bob", "password=***,user=bob"),
-        ("dbPassword=a PGPASSWORD=b db.password=c", "dbPassword=*** PGPASSWORD=*** db.password=***"),
-        ('  password = "hunter2"  # line of a traceback', '  password = "***"  # line of a traceback'),
-        ("tokens=abc", "tokens=***"),
-        ("Proxy(password=Secret('hunter2'), n=1)", "Proxy(password=***, n=1)"),
-        ("{'password':\n   'hunter2',\n 'n': 1}", "{'password':\n   '***',\n 'n': 1}"),
-        ("ключpassword=abc", "ключpassword=***"),
-    ],
-)
-def test_values_of_secret_keys_are_masked(text: str, expected: str) -> None:
-    """A value after a secret key is masked to its end, as it is quoted, escaped or bracketed."""
-    assert _masked(text) == expected
+def test_the_passes_work_together(text: str, expected: str) -> None:
+    """What one pass has left is what the next one looks at."""
+    assert mask_text(text, KEYS) == expected
+    assert mask_text(expected, KEYS) == expected
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "Invalid bearer token",
-        "basic authentication failed",
-        "AuthError: no route",
+        "Selected proxy 10.0.0.1:8080 for the request: healthy, lowest latency of the pool",
+        "author bob@example.com, tokens_used at 12:30:05",
         'File "/app/auth.py", line 3, in token',
-        "author=bob monkey: 3 tokens_used=7 max_tokens=512 token_count: 9 token_type=x",
-        "token > 5, secret://vault",
-        "the token, and a secret",
-        "password=",
-        "password: ***, token=*** and more",
+        'HTTP Request: GET https://example.com:8443/a?page=3 "HTTP/1.1 200 OK"',
+        "Invalid token, authentication failed, 12 tests passed",
     ],
 )
-def test_words_that_give_nothing_away_stay(text: str) -> None:
-    """Prose about secrets, quantities of tokens and what is masked already stay as they are."""
-    assert _masked(text) == text
+def test_texts_without_secrets_stay_and_are_not_even_looked_at(text: str) -> None:
+    """Prose, addresses and URLs without credentials stay, and the probe finds nothing in them."""
+    assert mask_text(text, KEYS) == text
+    assert probe(KEYS).search(text.encode()) is None
 
 
-@pytest.mark.parametrize(
-    "key",
-    "password PassWord user_password userPassword X-Api-Key apiKey APIKey apikey api.key sessionId oauth2_token token2 "
-    "PGPASSWORD dbpassword client_secret Proxy-Authorization set_cookie proxy_pass author_token passwordHash".split(),
-)
-def test_secret_keys(key: str) -> None:
-    """A field is found as whole words in any case and spelling."""
-    assert KEYS.verdict(key) is Verdict.SECRET
+def test_what_is_longer_than_any_text_of_a_producer_is_cut() -> None:
+    """The end of a giant is masked unseen, from between two words on; a giant of one word goes whole."""
+    masked = mask_text("token=secret " + "word " * 20_000 + "password=hunter2", KEYS)
+    assert masked.startswith("token=*** word ")
+    assert masked.endswith("word ***")
+    assert MAX_CHARS - 100 < len(masked) < MAX_CHARS
+    assert mask_text("x" * (MAX_CHARS + 1), KEYS) == "***"
 
 
-@pytest.mark.parametrize(
-    "key", "author monkey compass bypass secretary keyapi tokens_used token_count cookie_name auth_method _ é".split()
-)
-def test_plain_keys(key: str) -> None:
-    """Parts of words, and keys about a secret, are no secrets."""
-    assert KEYS.verdict(key) is Verdict.PLAIN
-
-
-@pytest.mark.parametrize("key", ["max_tokens", "tokens", "apiKeys", "api_keys", "cookies"])
-def test_plurals_are_secret_unless_numbers(key: str) -> None:
-    """A plural may be a quantity, which its value tells."""
-    assert KEYS.verdict(key) is Verdict.UNLESS_NUMBER
-
-
-def test_fields_of_ones_own() -> None:
-    """Given fields replace the default ones, in any spelling, and beat what their last word would say."""
-    keys = SecretKeys(["accountNumber", "token_limit", "contraseña"])
-    for key in ("account_number", "Account-Number", "accountnumber", "token_limit", "contraseña"):
-        assert keys.verdict(key) is Verdict.SECRET
-    for key in ("password", "account", "number", "token"):
-        assert keys.verdict(key) is Verdict.PLAIN
-    assert mask_pairs("contraseña=x password=y", keys) == "contraseña=*** password=y"
-
-
-def test_literals_are_few() -> None:
-    """What a key must hold to be secret is one word of each field, and none that another makes needless."""
-    assert SecretKeys(["auth", "authorization", "api_key", "private_key", "session_id"]).literals == (
-        "auth",
-        "key",
-        "session",
-    )
-
-
-def test_a_field_without_a_word_is_refused() -> None:
-    """A field with neither letter nor digit can't match and is a configuration error."""
-    with pytest.raises(ConfigurationError, match=r"redaction\.fields: '--'"):
-        SecretKeys(["password", "--"])
-
-
-def test_verdicts_stay_right_when_more_keys_come_than_are_remembered() -> None:
-    """Thousands of keys, and keys of any length, are judged alike before and after the memory is emptied."""
-    keys = SecretKeys(["token"])
-    for index in range(5000):
-        assert keys.verdict(f"token_{index}") is Verdict.SECRET
-        assert keys.verdict(f"plain_{index}") is Verdict.PLAIN
-    assert keys.verdict("x_" * 10_000 + "token") is Verdict.SECRET
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        "://", "://a:b", "://@", "://a:x/", "a:b/", "a:a@", "@", ("a" * 64 + ":"), "x.:", "%3A%2F%2F", "%40", "bearer ",
-        "auth=basic ", "-", "\\", "a ", " ", "password=", "password='", 'password="\\"', "password='''", "password=[",
-        "password=,a", "a,", ",a", "'a", "(", "password=\\\\\"", "cookie: \\", "authorization: ", "api", "apiKey_",
-        "Aa", "token\t", "%5D", '"', "'password',", "a=1,", "é", "\ud800",
-    ],
+HOSTILE = (
+    "://", "://a:b", "://@", "://a:x/", "a:b/", "a:a@", "@", "a" * 64 + ":", "x.:", "%3A%2F%2F", "%40", "%25",
+    "bearer ", "auth=basic ", "-", "\\", "a ", " ", "password=", "password='", 'password="\\"', "password='''",
+    "password=[", "password=,a", "a,", ",a", "'a", "(", "[", 'password=\\\\"', "cookie: \\", "authorization: ", "api",
+    "apiKey_", "Aa", "token\t", "token\u2028", "%5D", '"', "'password',", "a=1,", "é", "eyJ", "eyJa.",
+    "eyJaaaaaaa.eyJaaaaaaaa.x ",
+    "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "-----BEGIN ", "--password ", "--token",
+    "AKIAAAAAAAAAAAAAAAAA ", "ghp_aaaaaaaaaaaaaaaaaaaa ", "sk-", "<Cookie a=", "Cookie(name='a', value='",
+    "1.1.1.1:1:a:b ", "1.1.1.1:1:a:b:", "a.a.", ":80:", "a:!", "key", "sig", "token value=", "token,value:",
+    "<token>", "<token a=", "token a=b", "token: failed ", "token\x1b[0m", "token=a(", '\\"token\\":\\"', "pass=1 ",
+    'cookie=a="', "SG.aaaaaaaaaaaaaaaa", "bot1234567:", "u:p@h ", "http://u:p@h:80/", "(a+)+$", "((a*)*)*", "\ud800",
 )  # fmt: skip
-def test_hostile_texts_take_linear_time(hostile: str) -> None:
-    """A quarter of a megabyte of anything repeated, alone or within a value, takes far less than a second of CPU.
+#: What a hostile text may begin with, so that all of it lies within a value.
+BEFORE = ("", "://u:", "password=", 'token="', "pwd=[")
 
-    Quadratic work would take minutes at this length, so that the generous bound does not depend on the machine.
-    """
-    for start, end, kib in (
-        ("", "", 256),
-        ("://u:", "@", 64),
-        ("password=", "=", 64),
-        ('token="', "", 64),
-        ("pwd=[", "]", 64),
-    ):
-        text = start + hostile * (kib * 1024 // len(hostile)) + end
+
+def _seconds(text: str, *, endless: bool = False) -> float:
+    """The CPU seconds that it takes to mask a text, of two times the less; ``endless``: with all the steps it wants."""
+    taken = []
+    for _ in range(2):
+        work = Work()
+        work.left = 10**9 if endless else work.left
         before = time.process_time()
-        _masked(text)
-        assert time.process_time() - before < 2.5, f"after {start!r}"
+        mask_text(text, KEYS, work)
+        taken.append(time.process_time() - before)
+    return min(taken)
+
+
+@pytest.mark.parametrize("before", BEFORE)
+def test_hostile_texts_take_linear_time(before: str) -> None:
+    """Four times as much of anything repeated takes about four times as long, where quadratic work takes sixteen.
+
+    The bound of each is wide enough for a busy machine; the one of their median is tighter.
+    """
+    ratios = []
+    for hostile in HOSTILE:
+        small, large = (
+            _seconds(before + hostile * (size // len(hostile)) + " @", endless=True) for size in (15_000, 60_000)
+        )
+        assert large < 12 * small + 0.01, (hostile, small, large)
+        ratios.append((large + 1e-4) / (small + 1e-4))
+    assert statistics.median(ratios) < 8
+
+
+def test_the_steps_bound_what_a_text_may_cost() -> None:
+    """A quarter of a megabyte of anything takes a few times as long at most as one that takes all the steps there are.
+
+    The promise is 5 ms, of which this measure takes the most: words that are looked at one by one until the end.
+    """
+    bound = 5 * max(_seconds("token=a " * 40_000) for _ in range(3)) + 0.005
+    for hostile in HOSTILE:
+        for before in BEFORE:
+            assert _seconds(before + hostile * (256 * 1024 // len(hostile))) < bound, (before, hostile)

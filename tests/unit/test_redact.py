@@ -216,3 +216,107 @@ def test_a_frame_full_of_hostile_texts_takes_linear_time() -> None:
         before = time.process_time()
         Redactor().redact(batch)
         assert time.process_time() - before < 2.5
+
+
+def test_a_key_that_is_a_value_masks_the_value_beside_it() -> None:
+    """Pairs that are written as two, as in the environment of a container, are pairs all the same."""
+    extra = {"name": "DB_PASSWORD", "value": "abc"}
+    nested = {"env": [dict(extra), {"Key": "api-key", "Value": ["abc"]}, {"name": "PATH", "value": "/bin"}]}
+    [one] = _redacted(_record(extra=dict(extra), nested=nested)).records
+    assert one.extra == {"name": "DB_PASSWORD", "value": "***"}
+    assert one.nested == {
+        "env": [one.extra, {"Key": "api-key", "Value": "***"}, {"name": "PATH", "value": "/bin"}],
+    }
+
+
+def test_options_of_a_command_mask_the_argument_behind_them() -> None:
+    """In a list of arguments the one behind a secret option goes, unless it is an option itself."""
+    argv = ["curl", "--password", "abc", "--token", "--user", "bob", "--api-key=abc", "-token", 7, "n"]
+    [one] = _redacted(_record(nested={"argv": argv})).records
+    assert one.nested == {
+        "argv": ["curl", "--password", "***", "--token", "--user", "bob", "--api-key=***", "-token", "***", "n"]
+    }
+
+
+def test_private_keys_in_several_lines_are_masked() -> None:
+    """A key whose lines are a list, in a field or in a traceback, goes with all of its lines."""
+    lines = ["read:", "-----BEGIN PRIVATE KEY-----", "MIIEabc", "def=", "-----END PRIVATE KEY-----", "done"]
+    exception = ["ValueError", "\n".join(lines), list(lines), None, None, []]
+    [one] = _redacted(_record(nested={"pem": [*lines, None]}, exception=exception)).records
+    assert one.nested is not None
+    assert one.exception is not None
+    assert one.nested["pem"][2:4] == ["***", "***"]
+    assert one.exception.traceback[2:4] == ["***", "***"]
+    assert "MIIE" not in repr(one)
+    assert "def=" not in repr(one)
+    assert one.exception.traceback[::5] == ["read:", "done"]
+
+
+def test_users_patterns_are_masked_everywhere() -> None:
+    """What a pattern matches goes from every text of a record, and numbers in which it is found go too."""
+    text = "acct-12345678 done"
+    payload = payload_of(
+        _record(text, {"account": text, text: 1, "n": 12345678, "ok": True}, {"a": [12345678, {text: text}]}),
+        threads=[text],
+    )
+    payload[3][0][6] = ["Error", text, [text], None, None, []]
+    payload[1][0][0] = text
+    batch = batch_of(payload)
+    redactor = Redactor(patterns=["acct-[0-9]{8}", "^1234", "^1$"])
+    redactor.redact(batch)
+    assert "acct-1" not in repr(batch)
+    [one] = batch.records
+    assert one.message == "*** done"
+    assert one.extra == {"account": "*** done", "*** done": "***", "n": "***5678", "ok": True}
+    assert one.nested == {"a": ["***5678", {"*** done": "*** done"}]}
+
+
+def test_users_patterns_see_the_texts_as_they_were_logged() -> None:
+    """Built-in masks come after, so that a pattern finds what stands beside a secret, and a secret what is left."""
+    [one] = _redacted(_record("token=abc acct=123 x"), patterns=["token=abc acct=([0-9]+)"]).records
+    assert one.message == "token=*** acct=*** x"
+
+
+def test_patterns_that_cannot_be_used_are_refused_together() -> None:
+    """Every pattern that RE2 refuses, or that would be found everywhere, is named with its place."""
+    with pytest.raises(ConfigurationError) as caught:
+        Redactor(patterns=["fine", "(?=x)", "x*"])
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        "redaction.patterns[1]",
+        "redaction.patterns[2]",
+    ]
+
+
+def test_one_field_is_masked_as_a_record_would_show_it() -> None:
+    """A value that is no record's, such as a static field of a format, is masked by its key and by its content."""
+    redactor = Redactor(patterns=["acct-([0-9]+)", "^77$"])
+    assert redactor.field("api_key", "abc") == "***"
+    assert redactor.field("origin", "http://u:p@h acct-12") == "http://u:***@h acct-***"
+    assert redactor.field("count", 77) == "***"
+    assert redactor.field("environment", "production") == "production"
+
+
+def test_a_giant_takes_no_steps_from_others() -> None:
+    """Where one text has more secrets than there are steps for, its end is masked, and the others are whole."""
+    giant = "token=abc and " * 4000 + "password=hunter2"
+    redactor = Redactor()
+    for _ in range(2):
+        batch = batch_of(payload_of(_record(giant), *[_record(f"token=abc {n}") for n in range(50)]))
+        redactor.redact(batch)
+        assert "abc" not in repr(batch)
+        assert "hunter2" not in repr(batch)
+        assert batch.records[0].message.endswith("and ***")
+        assert [one.message for one in batch.records[1:]] == [f"token=*** {n}" for n in range(50)]
+
+
+def test_a_record_of_a_thousand_suspicious_texts_passes_none_unseen() -> None:
+    """Texts for which no steps are left are masked whole, the innocent ones beside them are not even looked at."""
+    texts = [f"{n} http://u:hunter2@h and token=hunter2" for n in range(900)] + ["plain"] * 20
+    batch = _redacted(_record(nested={"texts": texts}))
+    [one] = batch.records
+    assert one.nested is not None
+    masked = one.nested["texts"]
+    assert "hunter2" not in repr(batch)
+    assert masked.count("***") > 500
+    assert sum(text.endswith("token=***") for text in masked) > 40
+    assert masked[900:] == ["plain"] * 20

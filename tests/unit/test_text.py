@@ -10,10 +10,14 @@ import pathlib
 import sys
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, SecretBytes, SecretStr
 
+from logbus.producers.exception import describe
+from logbus.producers.sanitise import safe_message, split_extra
 from logbus.producers.text import MAX_TEXT_CHARS, cut, error_text, plain_scalar, text_bytes, text_of, type_name
 
 
@@ -237,3 +241,97 @@ def test_text_size_counts_wide_characters_in_full() -> None:
     """ASCII takes one byte a character, anything else is counted as four."""
     assert text_bytes("abc") == 3
     assert text_bytes("äbc") == 12
+
+
+class Hidden(str):
+    """A string that prints as asterisks."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "****"
+
+
+class HiddenInRepr(str):
+    """A string that prints as itself and has another repr."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<a secret>"
+
+
+class Loud(str):
+    """A string with a repr of its own that shows what it is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Loud({str.__repr__(self)})"
+
+
+class Asked:
+    """A secret that only who asks gets to see, and everybody in the repr."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def get_secret_value(self) -> str:
+        """The secret."""
+        raise AssertionError("nobody may ask")
+
+    def __repr__(self) -> str:
+        return f"Asked({self.value!r})"
+
+
+class AskedText(str):
+    """The same as a string."""
+
+    __slots__ = ()
+
+    def get_secret_value(self) -> str:
+        """The secret."""
+        raise AssertionError("nobody may ask")
+
+
+def test_strings_that_hide_their_content_are_shown_as_they_show_themselves() -> None:
+    """A subclass whose str or repr has not the characters means to hide them; any other is its characters."""
+    assert text_of(Hidden("hunter2")) == "****"
+    assert text_of(HiddenInRepr("hunter2")) == "<a secret>"
+    assert text_of(Loud("two\nlines")) == "two\nlines"
+
+
+def test_who_keeps_a_secret_is_not_asked_for_it() -> None:
+    """Whatever has ``get_secret_value`` is shown by its type, whether its repr hides the content or not."""
+    assert text_of(Asked("hunter2")) == "Asked('**********')"
+    assert text_of(AskedText("hunter2")) == "AskedText('**********')"
+    assert text_of(SecretStr("hunter2")) == "SecretStr('**********')"
+    assert plain_scalar(SecretBytes(b"hunter2")) == "SecretBytes('**********')"
+
+
+def test_secrets_stay_hidden_in_what_holds_them() -> None:
+    """Nobody dumps the fields of a model, an object or an exception: what these say of themselves is all there is."""
+
+    class Model(BaseModel):
+        password: SecretStr
+
+    @dataclass
+    class Settings:
+        password: SecretStr
+
+    model, settings = Model(password=SecretStr("hunter2")), Settings(SecretStr("hunter2"))
+    held = {
+        "model": model,
+        "list": [SecretStr("hunter2"), {"deep": settings}, (SecretBytes(b"hunter2"),)],
+        SecretStr("hunter2"): {SecretStr("hunter2"): model},
+        "bound": Asked("hunter2"),
+    }
+    shown = repr(split_extra(held.items())) + safe_message("%s %r", (held["list"], settings))
+    shown += safe_message("%d", (SecretStr("hunter2"),))
+    try:
+        raise ValueError(SecretStr("hunter2"), model, settings)
+    except ValueError as error:
+        vars(error)["__notes__"] = [SecretStr("hunter2"), Asked("hunter2")]
+        shown += repr(describe(error))
+    assert "hunter2" not in shown
+    assert shown.count("**********") >= 10

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import pytest
+
+from logbus.collectors.mask import DEFAULT_FIELDS, SecretKeys
+from logbus.collectors.pairs import mask_pairs
+from logbus.collectors.work import Work
+
+KEYS = SecretKeys(DEFAULT_FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Authorization: Basic dXNlcjpwYXNz", "Authorization: ***"),
+        ("authorization: bearer abc.def failed with 401", "authorization: *** failed with 401"),
+        ("Proxy-Authorization: Negotiate YII= x", "Proxy-Authorization: *** x"),
+        ("Authorization: AWS4-HMAC-SHA256 Credential=AKIA/x, Signature=ab", "Authorization: ***"),
+        ('Authorization: Digest username="u", response="ab"\nHost: h', "Authorization: ***\nHost: h"),
+        ("HTTP_PROXY_AUTHORIZATION=Basic abc= n=1", "HTTP_PROXY_AUTHORIZATION=*** n=1"),
+        ("authorization=opaque n=1", "authorization=*** n=1"),
+        ("Cookie: a=b; c=d\r\nHost: h", "Cookie: ***\r\nHost: h"),
+        (r"'Set-Cookie: a=b; Path=/\r\nHost: h'", r"'Set-Cookie: ***\r\nHost: h'"),
+        ("{'Authorization': 'Basic dXNlcjpwYXNz', 'n': 1}", "{'Authorization': '***', 'n': 1}"),
+        ("[(b'A', b'b'), (b'Set-Cookie', b's=1; Path=/')]", "[(b'A', b'b'), (b'Set-Cookie', b'***')]"),
+        ('["authorization", "x y"], ["a", "b"]', '["authorization", "***"], ["a", "b"]'),
+        ('Cookie: a="b"; c=d', "Cookie: ***"),
+        ("> cookie: a=b\n< set-cookie: c=d; Path=/\n", "> cookie: ***\n< set-cookie: ***\n"),
+        ("<CIMultiDict('Authorization': 'Bearer x', 'A': 'b')>", "<CIMultiDict('Authorization': '***', 'A': 'b')>"),
+        ("Headers([('authorization', '[secure]'), ('a', 'b')])", "Headers([('authorization', '***'), ('a', 'b')])"),
+        ("curl -H 'X-Api-Key: abc' http://h", "curl -H 'X-Api-Key: ***' http://h"),
+    ],
+)
+def test_authorization_and_cookies_are_masked(text: str, expected: str) -> None:
+    """Header values are masked in the forms in which headers are logged."""
+    assert mask_pairs(text, KEYS) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("password=hunter2 n=1", "password=*** n=1"),
+        ("password: hunter2, n: 1", "password: ***, n: 1"),
+        ("password = 'hun ter', n", "password = '***', n"),
+        (r'{"api_key": "a\"b", "n": 1}', '{"api_key": "***", "n": 1}'),
+        (r'"{\"api_key\": \"a\\\"b\", \"n\": 1}"', r'"{\"api_key\": \"***\", \"n\": 1}"'),
+        ("GET /x?api_key=abc&token=def&page=3", "GET /x?api_key=***&token=***&page=3"),
+        ("user[password]=abc&user%5Bsecret%5D=abc&n=1", "user[password]=***&user%5Bsecret%5D=***&n=1"),
+        ("<password>hunter2</password>", "<password>***</password>"),
+        ('password="""a"b""" n', 'password="""***""" n'),
+        ("password='never closed", "password='***"),
+        ("auth=('u', 'p') n=1", "auth=*** n=1"),
+        ("secrets: ['a]', {\"b\": 'c'}] n", "secrets: *** n"),
+        ("secret=(never (closed)", "secret=***"),
+        ("password=a,b;c)d'e n=1", "password=*** n=1"),
+        ("(password=abc), n", "(password=***), n"),
+        ("password=abc,user=bob", "password=***,user=bob"),
+        ("dbPassword=a PGPASSWORD=b db.password=c", "dbPassword=*** PGPASSWORD=*** db.password=***"),
+        ('  password = "hunter2"  # line of a traceback', '  password = "***"  # line of a traceback'),
+        ("tokens=abc", "tokens=***"),
+        ("Proxy(password=Secret('hunter2'), n=1)", "Proxy(password=***, n=1)"),
+        ("{'password':\n   'hunter2',\n 'n': 1}", "{'password':\n   '***',\n 'n': 1}"),
+        ("ключpassword=abc", "ключpassword=***"),
+        ("mysql --password hunter2 --user bob", "mysql --password *** --user bob"),
+        ("java -token 'a b' x", "java -token '***' x"),
+        ("--api-key=abc --password --verbose", "--api-key=*** --password --verbose"),
+        ("['curl', '--password', 'hunter2']", "['curl', '--password', '***']"),
+        ('{"name": "DB_PASSWORD", "value": "abc", "n": 1}', '{"name": "DB_PASSWORD", "value": "***", "n": 1}'),
+        ("- name: DB_PASSWORD\n  value: abc\n", "- name: DB_PASSWORD\n  value: ***\n"),
+        (r"first line\npwd=abc", r"first line\npwd=***"),
+        ("next=%2Fcb%3Fauth%3Dabc", "next=%2Fcb%3Fauth%3D***"),
+        ("next=%252Fcb%253Fauth%253Dabc", "next=%252Fcb%253Fauth%253D***"),
+        ("\x1b[36mpwd\x1b[0m=\x1b[35mabc\x1b[0m n", "\x1b[36mpwd\x1b[0m=\x1b[35m***\x1b[0m n"),
+        ("\x1b[1;31mauth=abc", "\x1b[1;31mauth=***"),
+        ('<w:Password Type="t">a b</w:Password>', '<w:Password Type="t">***</w:Password>'),
+        ("Server=s;Password=a;Database=d", "Server=s;Password=***;Database=d"),
+        ("https://h/c?sv=1&sig=abc%3D&se=2 X-Amz-Signature=ab", "https://h/c?sv=1&sig=***&se=2 X-Amz-Signature=***"),
+        ("password=***-and-the-rest n", "password=*** n"),
+        ("password=a<b>c!d n", "password=*** n"),
+        ("user=bob pass=abc", "user=bob pass=***"),
+        (
+            "passcode=1 jwt=a creds=b X-CSRF-Token: c otp: 123456",
+            "passcode=*** jwt=*** creds=*** X-CSRF-Token: *** otp: ***",
+        ),
+        ("password: failed", "password: ***"),
+        ("ALTER USER bob WITH PASSWORD 'abc' n", "ALTER USER bob WITH PASSWORD '***' n"),
+        (
+            "M\na.password\n  Bad input [type=string_type, input_value='a, b', input_type=str]\nb\n",
+            "M\na.password\n  Bad input [type=string_type, input_value=***, input_type=str]\nb\n",
+        ),
+        ("auth: failed_but_secret", "auth: ***"),
+    ],
+)
+def test_values_of_secret_keys_are_masked(text: str, expected: str) -> None:
+    """A value after a secret key is masked to its end, as it is quoted, escaped or bracketed."""
+    assert mask_pairs(text, KEYS) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AuthError: no route",
+        'File "/app/auth.py", line 3, in token',
+        "author=bob monkey: 3 tokens_used=7 max_tokens=512 token_count: 9 token_type=x",
+        "token > 5, secret://vault",
+        "the token, and a secret",
+        "password=",
+        "password: ***, token=*** and more",
+        "auth: failed, token: expired; session_id: missing",
+        "12 passed, pass=12 fail=0 first_pass: 3",
+        "assigned token 5 to the session with signature valid",
+        "rate limit key: monkey",
+        "use --token-file /run/x",
+    ],
+)
+def test_words_that_give_nothing_away_stay(text: str) -> None:
+    """Prose about secrets, quantities of tokens and what is masked already stay as they are."""
+    assert mask_pairs(text, KEYS) == text
+
+
+def test_where_the_steps_end_the_rest_is_masked() -> None:
+    """More pairs than there are steps for: what stands behind the last step goes whole."""
+    for text in (
+        "token=secret and so on " * 2000,
+        "monkey and " * 3000 + "token=secret",
+        "key" * 4000 + "token=secret",
+    ):
+        work = Work()
+        masked = mask_pairs(text, KEYS, work)
+        assert work.overrun
+        assert masked.endswith("***")
+        assert "secret" not in masked
+
+
+def test_brackets_and_quotes_without_end_take_the_rest() -> None:
+    """A value whose end is not found among a thousand brackets or escaped quotes goes to the end of the text."""
+    assert mask_pairs("token=" + "[" * 5000 + "]" * 5000 + " n", KEYS) == "token=***"
+    assert mask_pairs(r"token=\"" + r"\\\"" * 3000 + r"\" n", KEYS) == r"token=\"***"

@@ -15,7 +15,7 @@ import struct
 from functools import lru_cache
 from typing import Any, Final
 
-from logbus.collectors.mask import MASK
+from logbus.collectors.redaction.mask import MASK
 
 #: Sequence numbers of which one call of the hash function gives the numbers.
 BLOCK: Final = 128

@@ -11,7 +11,7 @@ from logbus.collectors.configuration.kinds import thawed
 from logbus.collectors.filter import SinkFilter
 from logbus.collectors.format import Formatter, JsonFormat, make_formatter
 from logbus.collectors.plan import Slot
-from logbus.collectors.redact import Redactor
+from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.retention import parse_retention
 from logbus.collectors.rotation import parse_rotation
 from logbus.collectors.route import Destination

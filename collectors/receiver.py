@@ -15,7 +15,7 @@ import zmq
 from logbus.collectors.decode import Batch, decode
 from logbus.collectors.identities import Identities, peer_uid
 from logbus.collectors.mark import MAX_COUNT, Mark, Names, decode_mark, decode_names
-from logbus.collectors.redact import Redactor
+from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.roll import OWN
 from logbus.collectors.rows import OLDER
 from logbus.errors import WireError

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from logbus.collectors.configuration.spec import in_one_line
-from logbus.collectors.mask import DEFAULT_FIELDS, SecretKeys, mask_text
+from logbus.collectors.redaction.mask import DEFAULT_FIELDS, SecretKeys, mask_text
 
 #: Characters of a value or a key that a message shows at most, and of those in which secrets are looked for.
 MAX_SHOWN: Final = 80

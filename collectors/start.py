@@ -17,7 +17,7 @@ from logbus.collectors.allowed import Allowed
 from logbus.collectors.claim import raise_descriptor_limit
 from logbus.collectors.collector import Collector
 from logbus.collectors.destinations import destinations
-from logbus.collectors.redact import Redactor
+from logbus.collectors.redaction.redact import Redactor
 
 if TYPE_CHECKING:
     from logbus.collectors.configuration.read import Configuration

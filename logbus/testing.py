@@ -32,7 +32,7 @@ from logbus.bus import Endpoint
 from logbus.collectors.collector import Collector
 from logbus.collectors.filter import SinkFilter
 from logbus.collectors.format import JsonFormat
-from logbus.collectors.redact import Redactor
+from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.route import Destination
 from logbus.collectors.sinks.memory import MemorySink
 from logbus.producers.handler import LogbusHandler

@@ -60,7 +60,7 @@ from logbus.collectors.configuration.sink_kinds import (
     Span,
 )
 from logbus.collectors.configuration.sources import default_file
-from logbus.collectors.redact import DEFAULT_FIELDS
+from logbus.collectors.redaction.redact import DEFAULT_FIELDS
 
 #: The key of ``[levels]`` that speaks of every logger.
 DEFAULT_LEVEL_KEY: Final = "default"

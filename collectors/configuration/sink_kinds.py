@@ -15,9 +15,9 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StrictStr
 
 from logbus.collectors.configuration.kinds import MAX_NAMES, at_most, frozen, thawed
 from logbus.collectors.configuration.problems import InsideError, parsed
-from logbus.collectors.eraser import Eraser
 from logbus.collectors.fields import MAX_NAME, find_field
 from logbus.collectors.format import check_format
+from logbus.collectors.redaction.eraser import Eraser
 from logbus.collectors.retention import parse_retention
 from logbus.collectors.rotation import parse_rotation
 from logbus.collectors.sample import MAX_HELD, MAX_SECONDS, MIN_HELD, MIN_SECONDS

@@ -13,9 +13,9 @@ from typing import Any
 
 import re2
 
-from logbus.collectors import pairs, pem, tokens, userinfo
 from logbus.collectors.decode import Batch, Raised, Site
-from logbus.collectors.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict
+from logbus.collectors.redaction import pairs, pem, tokens, userinfo
+from logbus.collectors.redaction.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict
 
 
 class PlainRedactor:

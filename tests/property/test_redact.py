@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given, strategies as st
 
 from logbus.collectors.format import JsonFormat, TextFormat
-from logbus.collectors.mask import DEFAULT_FIELDS, SecretKeys, mask_text
-from logbus.collectors.redact import Redactor
+from logbus.collectors.redaction.mask import DEFAULT_FIELDS, SecretKeys, mask_text
+from logbus.collectors.redaction.redact import Redactor
 from tests.property.batches import SCALARS, TEXTS, batch_of, payload_of
 from tests.property.plain_redaction import PlainRedactor
 

@@ -22,7 +22,7 @@ from logbus.collectors.ledger import Ledger
 from logbus.collectors.mark import Mark
 from logbus.collectors.own import OwnRecords
 from logbus.collectors.receiver import Receiver, is_bye
-from logbus.collectors.redact import Redactor
+from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.roll import Roll
 from logbus.collectors.route import Route, Router
 from logbus.collectors.sinks.memory import MemorySink

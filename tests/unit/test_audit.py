@@ -17,7 +17,7 @@ from logbus.collectors import audit as audit_module
 from logbus.collectors.audit import FILE_NAME, OLDER_NAME, REFUSALS_A_MINUTE, Audit, Author, user_name, what_of
 from logbus.collectors.commands import Asker
 from logbus.collectors.decode import Record, Site, Source, build
-from logbus.collectors.redact import Redactor
+from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.roll import OWN
 from tests.stranger import NOBODY
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from logbus.collectors.chance import BLOCK, END, key_of, limit_of, record_numbers, request_number
-from logbus.collectors.mask import MASK
+from logbus.collectors.redaction.mask import MASK
 from tests.frames import producer
 
 A, B = producer(1), producer(2)

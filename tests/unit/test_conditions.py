@@ -10,7 +10,7 @@ from logbus.collectors import conditions
 from logbus.collectors.conditions import Conditions
 from logbus.collectors.decode import Batch
 from logbus.collectors.patterns import Pattern
-from logbus.collectors.redact import Redactor
+from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.where import parse_where
 from tests.property.batches import batch_of
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from logbus.collectors.configuration import read as config
 from logbus.collectors.configuration.read import Bus, ConsoleSink, FileSink, Settings, load
-from logbus.collectors.redact import DEFAULT_FIELDS
+from logbus.collectors.redaction.redact import DEFAULT_FIELDS
 from logbus.errors import ConfigurationError
 
 pytestmark = pytest.mark.usefixtures("working_directory")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from logbus.collectors.eraser import Eraser
-from logbus.collectors.work import Work
+from logbus.collectors.redaction.eraser import Eraser
+from logbus.collectors.redaction.work import Work
 from logbus.errors import ConfigurationError
 
 

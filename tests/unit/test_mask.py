@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from logbus.collectors.mask import DEFAULT_FIELDS, MAX_CHARS, SecretKeys, Work, mask_text, probe
+from logbus.collectors.redaction.mask import DEFAULT_FIELDS, MAX_CHARS, SecretKeys, Work, mask_text, probe
 
 KEYS = SecretKeys(DEFAULT_FIELDS)
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from logbus.collectors.mask import DEFAULT_FIELDS, SecretKeys
-from logbus.collectors.pairs import mask_pairs
-from logbus.collectors.work import Work
+from logbus.collectors.redaction.mask import DEFAULT_FIELDS, SecretKeys
+from logbus.collectors.redaction.pairs import mask_pairs
+from logbus.collectors.redaction.work import Work
 
 KEYS = SecretKeys(DEFAULT_FIELDS)
 

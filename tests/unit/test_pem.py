@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from logbus.collectors.pem import mask_lines, mask_pem
+from logbus.collectors.redaction.pem import mask_lines, mask_pem
 
 BEGIN, END = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
 

@@ -14,7 +14,7 @@ from logbus.collectors.decode import Batch
 from logbus.collectors.identities import Identities
 from logbus.collectors.mark import Mark
 from logbus.collectors.receiver import TURN_FRAMES, Receiver, is_bye
-from logbus.collectors.redact import Redactor
+from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.zap import Doorkeeper
 from logbus.wire import pack_frame, pack_payload
 from tests.bad_frames import BROKEN, GOOD, PARTS, REJECTED

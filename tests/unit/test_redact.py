@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from logbus.collectors.decode import Batch, Raised, Record
-from logbus.collectors.redact import DEFAULT_FIELDS, Redactor
+from logbus.collectors.redaction.redact import DEFAULT_FIELDS, Redactor
 from logbus.errors import ConfigurationError
 from tests.property.batches import batch_of, payload_of
 

@@ -12,7 +12,7 @@ import pytest
 from logbus.collectors import sample as module
 from logbus.collectors.chance import BLOCK, limit_of, record_numbers, request_number
 from logbus.collectors.decode import Site
-from logbus.collectors.mask import MASK
+from logbus.collectors.redaction.mask import MASK
 from logbus.collectors.sample import Head, LeftOut, Sampling
 from logbus.errors import ConfigurationError
 from tests.frames import producer

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from logbus.collectors.secret_keys import DEFAULT_FIELDS, SecretKeys, Verdict, fold
+from logbus.collectors.redaction.secret_keys import DEFAULT_FIELDS, SecretKeys, Verdict, fold
 from logbus.errors import ConfigurationError
 
 KEYS = SecretKeys(DEFAULT_FIELDS)

@@ -4,8 +4,8 @@ import base64
 
 import pytest
 
-from logbus.collectors.tokens import mask_schemes, mask_tokens
-from logbus.collectors.work import Work
+from logbus.collectors.redaction.tokens import mask_schemes, mask_tokens
+from logbus.collectors.redaction.work import Work
 
 HEADER = base64.urlsafe_b64encode(b'{"alg":"HS256"}').decode().rstrip("=")
 PAYLOAD = base64.urlsafe_b64encode(b'{"sub":"1234567890"}').decode().rstrip("=")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from logbus.collectors.userinfo import mask_urls
-from logbus.collectors.work import Work
+from logbus.collectors.redaction.userinfo import mask_urls
+from logbus.collectors.redaction.work import Work
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from logbus.collectors.work import RECORD_STEPS, STEPS, Work
+from logbus.collectors.redaction.work import RECORD_STEPS, STEPS, Work
 
 
 def test_steps_are_taken_until_none_is_left() -> None:

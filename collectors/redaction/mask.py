@@ -1,13 +1,13 @@
 r"""Secrets in one text, found by their surroundings or their looks and masked.
 
-Nothing says "I am a secret" in a message. What gives one away is a frame in PEM (:mod:`~logbus.collectors.pem`), the
-shape of a URL with userinfo (:mod:`~logbus.collectors.userinfo`), a prefix or an authorization scheme
-(:mod:`~logbus.collectors.tokens`), or a key before it that names a secret (:mod:`~logbus.collectors.pairs`). The passes
+Nothing says "I am a secret" in a message. What gives one away is a frame in PEM (``pem.py``), the
+shape of a URL with userinfo (``userinfo.py``), a prefix or an authorization scheme
+(``tokens.py``), or a key before it that names a secret (``pairs.py``). The passes
 run in this order, each over what the one before has left.
 
 Every pass takes time linear in the text. Its patterns have possessive quantifiers, or bounded ones, or such that are
 delimited by a character that they exclude; what a pass takes in Python and not in C it counts in steps
-(:mod:`~logbus.collectors.work`), and what is behind the last step is masked whole, as is what lies beyond the length
+(``work.py``), and what is behind the last step is masked whole, as is what lies beyond the length
 that a producer of ours gives a text. In doubt more is masked rather than less, and masking twice is masking once. Case
 is folded for ASCII letters only; look-alikes from other scripts are other letters.
 """
@@ -19,12 +19,12 @@ from typing import Any, Final
 
 import re2
 
-from logbus.collectors.pairs import mask_pairs, pair_signs
-from logbus.collectors.pem import SIGN, mask_pem
-from logbus.collectors.secret_keys import DEFAULT_FIELDS, SecretKeys, Verdict
-from logbus.collectors.tokens import SIGNS, mask_schemes, mask_tokens
-from logbus.collectors.userinfo import mask_urls
-from logbus.collectors.work import MASK, Work
+from logbus.collectors.redaction.pairs import mask_pairs, pair_signs
+from logbus.collectors.redaction.pem import SIGN, mask_pem
+from logbus.collectors.redaction.secret_keys import DEFAULT_FIELDS, SecretKeys, Verdict
+from logbus.collectors.redaction.tokens import SIGNS, mask_schemes, mask_tokens
+from logbus.collectors.redaction.userinfo import mask_urls
+from logbus.collectors.redaction.work import MASK, Work
 
 __all__ = ["DEFAULT_FIELDS", "MASK", "SecretKeys", "Verdict", "Work", "mask_pairs", "mask_text", "mask_urls", "probe"]
 

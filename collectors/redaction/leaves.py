@@ -6,8 +6,8 @@ from operator import itemgetter
 from typing import Any
 
 from logbus.collectors.decode import Raised, Scalar, Site
-from logbus.collectors.pem import SIGN, mask_lines
-from logbus.collectors.work import MASK
+from logbus.collectors.redaction.pem import SIGN, mask_lines
+from logbus.collectors.redaction.work import MASK
 
 #: The scalars of a record by their keys.
 Extra = dict[str, Scalar]

@@ -1,4 +1,4 @@
-"""Tells from a key whether its value is a secret: the words by which :mod:`logbus.collectors.pairs` knows one."""
+"""Tells from a key whether its value is a secret: the words by which ``pairs.py`` knows one."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from collections.abc import Collection
 from typing import Final
 
 from logbus.collectors.patterns import Found, Pattern, compile_pattern
+from logbus.collectors.redaction.work import MASK, Work
 from logbus.collectors.shown import shown
-from logbus.collectors.work import MASK, Work
 from logbus.errors import ConfigurationError
 
 #: Texts that show whether a pattern can match where there is nothing.

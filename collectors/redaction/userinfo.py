@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from logbus.collectors.work import MASK, Work
+from logbus.collectors.redaction.work import MASK, Work
 
 #: Places of an @ that are tried for the last one before a host.
 _MOST_SIGNS: Final = 16

@@ -2,7 +2,7 @@ r"""Values of secret keys within a text, found by the key before them and masked
 
 ``key=value``, ``key: value``, ``'key': 'value'``, ``\"key\": \"value\"``, ``(b'key', b'value')``, ``?key=value&``,
 ``<key>value</key>``, ``--key value``, ``name: key, value: value``, ``PASSWORD 'value'`` and pydantic's errors, with a
-key that :class:`~logbus.collectors.secret_keys.SecretKeys` knows; percent-encoded once or more often, escaped, and with
+key that ``SecretKeys`` knows; percent-encoded once or more often, escaped, and with
 colours between them, too. A quoted value goes up to its closing quote, a bracketed one to its closing bracket, a cookie
 or an unknown kind of authorization to the end of its line.
 
@@ -16,8 +16,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from logbus.collectors.secret_keys import SecretKeys, Verdict, fold
-from logbus.collectors.work import MASK, Work
+from logbus.collectors.redaction.secret_keys import SecretKeys, Verdict, fold
+from logbus.collectors.redaction.work import MASK, Work
 
 #: Steps for looking at a word, and for what stands behind a secret one.
 _WORD_STEPS: Final = 2

@@ -10,7 +10,7 @@ import re
 import string
 from typing import Final
 
-from logbus.collectors.work import MASK, Work
+from logbus.collectors.redaction.work import MASK, Work
 
 #: What every block has in its first and in its last line.
 SIGN: Final = "PRIVATE KEY"

@@ -4,14 +4,14 @@ Putting ten texts of each record through a dozen patterns would cost more than a
 all texts hold nothing, or are known. So a batch is looked at as a whole. Each of its values is taken once; messages
 that were clean before are taken out, as are texts that were suspicious before, which are remembered with their masked
 form. The others are joined, and RE2 goes through them with one pattern that is found wherever something could be masked
-(:func:`logbus.collectors.mask.probe`). Only texts in which it is found meet the passes of
-:mod:`logbus.collectors.mask`, each once, and what changed is put in its places.
+(``probe``). Only texts in which it is found meet the passes of
+``mask.py``, each once, and what changed is put in its places.
 
 A newline stands between the joined texts, and no text is missed for what reaches across it. A search begins before a
 text, and what it finds is the leftmost match from there. If a text has a match of its own, the leftmost one begins in
 that text, which is then a suspect, or in an earlier one, and the search goes on behind the earlier one: it comes to
 every text. What it finds across two texts is one suspect too many, and no harm. The users' own patterns can say where
-a text begins and ends, so that they need more care (:mod:`logbus.collectors.eraser`). They are applied before the
+a text begins and ends, so that they need more care (``eraser.py``). They are applied before the
 passes, to the texts as they were logged.
 
 Masked are messages, extra and nested keys and values, exceptions with their tracebacks and chains, thread names and
@@ -28,7 +28,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from logbus.collectors.decode import Batch, Site
-from logbus.collectors.leaves import (
+from logbus.collectors.redaction.leaves import (
     Changed,
     collect,
     collect_raised,
@@ -43,11 +43,11 @@ from logbus.collectors.leaves import (
     replace_numbers,
     replace_raised,
 )
-from logbus.collectors.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict, Work, mask_text, probe
+from logbus.collectors.redaction.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict, Work, mask_text, probe
 from logbus.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from logbus.collectors.eraser import Eraser
+    from logbus.collectors.redaction.eraser import Eraser
 
 __all__ = ["DEFAULT_FIELDS", "Redactor"]
 
@@ -256,7 +256,9 @@ def _erasers(patterns: Sequence[str]) -> list[Eraser]:
     """One for each of the users' patterns. Raises ConfigurationError, every problem with its place."""
     if not patterns:
         return []
-    from logbus.collectors.eraser import Eraser  # with what reads configurations, which not every collector has
+    from logbus.collectors.redaction.eraser import (
+        Eraser,  # with what reads configurations, which not every collector has
+    )
 
     erasers: list[Eraser] = []
     problems: list[str] = []

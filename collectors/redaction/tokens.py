@@ -15,8 +15,8 @@ import binascii
 import re
 from typing import Final
 
-from logbus.collectors.secret_keys import fold
-from logbus.collectors.work import MASK, Work
+from logbus.collectors.redaction.secret_keys import fold
+from logbus.collectors.redaction.work import MASK, Work
 
 #: Prefixes, each with what follows it: that much at least, so that a word of prose is no token. No pattern can match
 #: again what it has masked.

@@ -25,6 +25,7 @@ from typing import Final
 from zlib import crc32
 
 from logbus.collectors.lock import take_lock
+from logbus.collectors.replace import sync_directory
 from logbus.collectors.slots import HEADER_BYTES, MAX_SLOT_BYTES, Slots, room
 from logbus.errors import PageError
 
@@ -256,7 +257,7 @@ class Page:
             self._continue(slots, 0, tail)
             if old is not None:
                 old.close()
-            _sync_directory(self.path.parent)
+            sync_directory(self.path.parent)
         except OSError as error:
             raise PageError(self.path, f"can't be made with {2 * slot_bytes} bytes: {error.strerror}") from error
 
@@ -278,11 +279,3 @@ def _make(path: Path, slot_bytes: int) -> Slots:
         os.close(fd)
         path.unlink(missing_ok=True)
         raise
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

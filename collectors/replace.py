@@ -8,6 +8,7 @@ not fail. So several files can be made ready first, and then change together.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,8 @@ from typing import Final
 
 #: Ends the name of contents that are not in force yet; what a killed collector left of them is overwritten.
 _SUFFIX: Final = ".new"
+#: What a file system says that knows no sync of a directory.
+_NO_SYNC: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class Replacement:
@@ -48,9 +51,21 @@ class Replacement:
 
     def commit(self) -> None:
         """Puts the contents in force. Raises OSError."""
-        os.replace(self._staged, self._path)
+        self.rename()
         if self._durable:
             sync_directory(self._path.parent)
+
+    def rename(self, late: bytes = b"") -> None:
+        """Puts the contents in force, ``late`` after them, without waiting for a disk. Raises OSError."""
+        if late:
+            fd = os.open(self._staged, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                rest = memoryview(late)
+                while rest:
+                    rest = rest[os.write(fd, rest) :]
+            finally:
+                os.close(fd)
+        os.replace(self._staged, self._path)
 
     def discard(self) -> None:
         """Removes what has not been committed."""
@@ -97,6 +112,19 @@ def sync_directory(path: Path) -> None:
     """Makes the names in a directory survive a power cut. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
+        sync_names(fd)
     finally:
         os.close(fd)
+
+
+def sync_names(folder: int) -> None:
+    """The same for the descriptor of a directory.
+
+    A file system that can't (shared folders of virtual machines, old network ones) says so, and keeps its names by
+    other means or not at all: nothing that somebody could wait for. Raises OSError for anything else.
+    """
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise

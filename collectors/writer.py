@@ -3,8 +3,9 @@
 Before a write its intent goes into the ledger, after it the count of what was delivered; so a restart can find out
 how far a killed writer came. Before both the sink is asked how much it may be given, and a delivery that is longer is
 split after a line. Lines stay in the queue until they are written: a sink that fails keeps its records and is tried
-again. A sink that is slow pushes back on the receiver or, if it is impatient, has new records dropped. All is counted
-where it happens.
+again. A sink that is slow pushes back on the receiver or, if it is impatient, has new records dropped. One in which a
+call does not come back, as on a network disk that has gone, is no slow one: it holds nobody up. All is counted where it
+happens.
 
 A row has one intent, and a file has one lock. So where a reload replaces a writer by one of the same name or for the
 same file, the new one starts behind the old: it takes records at once, and writes when the old has written its last.
@@ -16,14 +17,13 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from logbus.collectors.histogram import Histogram
 from logbus.collectors.ledger import Change, Ledger, SinkRow
 from logbus.collectors.rows import Range, coalesced, divided
 from logbus.collectors.sinks.base import Sink
-from logbus.errors import LogbusError
 from logbus.wire import HIGH_WATER_MARK, SHUTDOWN, UNENCODABLE
 
 #: Bytes that wait for one sink before it pushes back or drops.
@@ -40,6 +40,8 @@ REFUSAL_TOLD_S: Final = 60.0
 
 #: Seconds beyond its deadline after which a write counts as one that hangs.
 HANG_S: Final = 0.2
+#: Seconds after which any call of a sink does, and the sink as one that fails; disks that are busy take a few.
+HUNG_S: Final = 5.0
 #: Seconds between looks at whether a writer that waits for another one is to end itself.
 TURN_S: Final = 0.1
 
@@ -81,6 +83,8 @@ class Writer:
         self._in_write = False
         #: Whether the sink takes nothing at present.
         self._stuck = False
+        #: When the call of the sink began that is under way, in monotonic seconds.
+        self._called_at: float | None = None
         #: Why records could not be encoded, while that is a reason to call the sink failing; and when that was told.
         self._refusal: str | None = None
         self._refused_at = -REFUSED_S
@@ -119,9 +123,15 @@ class Writer:
     @property
     def pushes_back(self) -> bool:
         """Whether the receiver should wait: the sink is patient, slow, and works, and so do those before it."""
-        if not (self.full and self.sink.patient and not self._stuck):
+        if not (self.full and self.sink.patient):
             return False
-        return not any(writer._stuck for writer in self._behind)
+        return not any(writer._stuck or writer.hung for writer in (self, *self._behind))
+
+    @property
+    def hung(self) -> bool:
+        """Whether a call of the sink has not come back for long."""
+        called_at = self._called_at
+        return called_at is not None and time.monotonic() >= called_at + HUNG_S
 
     @property
     def ended(self) -> bool:
@@ -135,6 +145,9 @@ class Writer:
     def admit(self, records: int) -> bool:
         """Inside a transaction: books records as handed over, or as dropped when there is no room for them."""
         self.row.accepted += records
+        if self.row.state == "ok" and self.hung:
+            self.row.state, self.row.last_error = "failing", f"it has not come back for {HUNG_S:g} s, and is waited for"
+            self._complain(f"sink {self.row.name!r} hangs: {self.row.last_error}")
         if self.full and not self.pushes_back:
             self.row.dropped[HIGH_WATER_MARK] += records
             return False
@@ -249,8 +262,12 @@ class Writer:
             if self._come_first():
                 self._serve()
         finally:
-            self.sink.close()
-            self._close_books()
+            try:
+                self.sink.close()
+            except Exception as error:
+                self._complain(f"sink {self.row.name!r} fails as it is closed: {_words(error)}")
+            finally:
+                self._close_books()
 
     def _come_first(self) -> bool:
         """Waits for those before it to end, then opens the sink. False when its own end comes sooner."""
@@ -262,8 +279,9 @@ class Writer:
         self._behind = ()
         while not self._opened:
             try:
-                self.open()
-            except (OSError, LogbusError) as error:
+                with self._calling():
+                    self.open()
+            except Exception as error:  # whatever it was, see _write
                 self._failed(error, 0)
                 with self._more:
                     self._more.wait_for(self._overdue, RETRY_S)
@@ -287,12 +305,22 @@ class Writer:
             if ended:
                 return
             if reopen or not waiting:
-                with contextlib.suppress(OSError, LogbusError):  # the next write says the same, and is tried again
-                    if reopen:
-                        self.sink.reopen()
-                    self._look(0)
+                with contextlib.suppress(Exception):  # the next write says the same, and is tried again
+                    with self._calling():
+                        if reopen:
+                            self.sink.reopen()
+                        self._look(0)
             if waiting:
                 self._write_until_done()
+
+    @contextlib.contextmanager
+    def _calling(self) -> Iterator[None]:
+        """Around what may hang in the sink."""
+        self._called_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self._called_at = None
 
     def _look(self, first: int) -> int:
         """What the sink's look says; and tells what is wrong with a sink that works. Raises OSError, LogbusError."""
@@ -346,7 +374,9 @@ class Writer:
         count = 0
         try:
             # Only this thread takes lines away; what comes meanwhile comes behind these.
-            taken = self._take(self._look(self._queue[0][0].find(b"\n") + 1))
+            with self._calling():
+                room = self._look(self._queue[0][0].find(b"\n") + 1)
+            taken = self._take(room)
             data = taken[0][0] if len(taken) == 1 else b"".join([lines[0] for lines in taken])
             count = sum(lines[1] for lines in taken)
             ranges = coalesced(found for lines in taken for found in lines[2])
@@ -357,8 +387,9 @@ class Writer:
                 row.intent = sink.intent(count, len(data), row.delivered, ranges)
                 self._in_write = True
                 change.sink(row)
-            sink.write(data)
-        except (OSError, LogbusError) as error:
+            with self._calling():
+                sink.write(data)
+        except Exception as error:  # a defect, or no memory: without its thread a sink would wedge all the others
             if not self._failed(error, count):
                 return False
         else:
@@ -395,7 +426,7 @@ class Writer:
     def _failed(self, error: Exception, count: int) -> bool:
         row = self.row
         undone = not self._in_write or self.sink.undo()
-        text = f"{type(error).__name__}: {error}"
+        text = _words(error)
         if row.state == "ok" or row.last_error != text:
             self._complain(f"sink {row.name!r} fails and is tried again: {text}")
         with self._ledger.transaction() as change:
@@ -409,3 +440,7 @@ class Writer:
                 self.queued -= count
             change.sink(row)
         return not undone
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

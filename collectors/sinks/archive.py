@@ -28,7 +28,7 @@ from typing import Any, Final
 from logbus.collectors.retention import Retention
 from logbus.collectors.rotation import Moment
 from logbus.collectors.sinks.compress import COMPRESSIONS
-from logbus.collectors.sinks.entry import Entry
+from logbus.collectors.sinks.entry import PART, Entry
 from logbus.collectors.sinks.folder import held_open, is_file, keep_free, remove_empty, status
 from logbus.collectors.sinks.journal import Journal
 from logbus.collectors.sinks.shelf import LOOK_S, Complaints, Shelf, reason, settle_rotations
@@ -87,11 +87,7 @@ class Archive:
                 self._complain.say(f"what the last rotation left can't be looked at: {reason(error)}")
         self._shelf.hear_journal(said)
         if self._thread is None or self._end.is_set():
-            self._end = threading.Event()
-            self._thread = threading.Thread(
-                target=self._run, args=(self._end,), name=f"logbus-archive-{self._name}", daemon=True
-            )
-            self._thread.start()
+            self._start()
 
     def began(self, identity: tuple[int, int]) -> Moment | None:
         """When this file got its first line, as :meth:`begin` wrote it down, in this life or an earlier one.
@@ -136,13 +132,18 @@ class Archive:
             except OSError:
                 self._journal.forget(name)
                 raise
+        if self._thread is None:
+            self._start()
         self._wake.set()
         return path.with_name(name)
 
     def document(self) -> dict[str, Any]:
-        """For people: rotated files that are kept, their bytes, how many wait for compression and were deleted."""
-        with self._journal.lock:
-            entries = list(self._journal.entries.values())
+        """For people: rotated files that are kept, their bytes, how many wait for compression and were deleted.
+
+        Without the lock, which is held where a disk may hang: the collector's own thread asks. Copying the values is
+        one step of the interpreter.
+        """
+        entries = list(self._journal.entries.values())
         return {
             "files": len(entries),
             "bytes": sum(entry.size for entry in entries),
@@ -159,6 +160,19 @@ class Archive:
             self._thread = None
         with self._journal.lock:
             self._journal.close()
+
+    def _start(self) -> None:
+        """Starts the thread; where the system has none left, the next rotation tries again."""
+        self._end = threading.Event()
+        thread = threading.Thread(target=self._run, args=(self._end,), name=f"logbus-archive-{self._name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._thread = None
+            self._complain.trouble("thread", f"its rotated files are neither compressed nor removed for now: {error}")
+        else:
+            self._thread = thread
+            self._complain.over("thread")
 
     def _free_name(self, folder: int, now: Moment) -> tuple[int, str]:
         """A name that nothing has, compressed or not, and its microseconds since the epoch."""
@@ -192,6 +206,16 @@ def archived_name(name: str, stamp: int) -> str:
     """
     path = Path(name)
     return f"{path.stem}.{_EPOCH + stamp * _MICROSECOND:%Y%m%dT%H%M%S.%f}Z{path.suffix}"
+
+
+def longest_name(name: str, compression: str | None) -> int:
+    """Bytes of the longest name that a file rotated from ``name`` has at any time.
+
+    >>> longest_name("logbus.jsonl", None), longest_name("logbus.jsonl", "gz")
+    (36, 44)
+    """
+    ending = f".{compression}{PART}" if compression else ""
+    return len(os.fsencode(archived_name(name, 0) + ending))
 
 
 def _give_way() -> None:

@@ -1,8 +1,10 @@
 """A file of lines, one record each, appended by this collector alone.
 
 The file is locked while it is open (two writers would tear each other's lines), never followed through a link that
-somebody planted, and opened again when it has been moved or removed: the inode at its path is looked at once a
-second. A torn last line, which a crash or a full disk leaves, is cut off before the next line is written.
+somebody planted, and opened again when it has been moved or removed. Whether it is at its path is looked at once a
+second, since a moved file still has what is written to it; whether it has a name at all, before every write, since what
+is written to a removed one is gone. A torn last line, which a crash or a full disk leaves, is cut off before the next
+line is written.
 
 Rotation is between writes, and so between lines, never inside an intent. The archive
 (:mod:`logbus.collectors.sinks.archive`) gives the file its last name, for good; then a new file is made at the path,
@@ -14,6 +16,7 @@ wait meanwhile. A file begins with its first line, so that an empty one is never
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -36,6 +39,8 @@ LOOK_S: Final = 1.0
 ROTATE_RETRY_S: Final = 2.0
 #: Bytes read backwards at a time in search of the last newline.
 _CHUNK: Final = 64 * 1024
+#: Bytes of a last line without its end that is read to see whether it is whole: several times the longest of ours.
+_MAX_LINE: Final = 16 * 1024 * 1024
 
 
 class FileSink:
@@ -86,7 +91,9 @@ class FileSink:
                 self.archive.recover(self._identity)
         except OSError as error:
             self.close()
-            raise SinkError(self.name, f"{self._path}: can't be opened: {error.strerror}") from error
+            # What the system says of a link that is not followed, "too many levels of symbolic links", helps nobody.
+            reason = "expected a file, found a symbolic link" if error.errno == errno.ELOOP else error.strerror
+            raise SinkError(self.name, f"{self._path}: can't be opened: {reason}") from error
 
     def _open(self, extra: int = 0) -> None:
         for directory in reversed([parent for parent in self._path.parents if not parent.exists()]):
@@ -107,14 +114,15 @@ class FileSink:
         except BaseException:
             os.close(fd)
             raise
-        self._close_file()
-        self._fd = fd
+        old, self._fd = self._fd, fd
         self._identity = (info.st_dev, info.st_ino)
         self._touched = info.st_mtime
         self._deadline = self._began = None
         self._offset = size
         self.trouble = None
         self._look_at = time.monotonic() + LOOK_S
+        if old >= 0:
+            os.close(old)  # the last step: over a network it may say that the disk there is full
 
     def intent(self, count: int, length: int, delivered_before: int, ranges: tuple[Range, ...]) -> Intent:
         """Where the next write begins and how long it is."""
@@ -146,7 +154,7 @@ class FileSink:
         Call it between writes, never between an intent and its write. Raises OSError, SinkError, OwnedError.
         """
         now = time.monotonic()
-        if self._fd < 0 or now >= self._look_at:
+        if self._fd < 0 or now >= self._look_at or not os.fstat(self._fd).st_nlink:
             if self._in_place():
                 self._look_at = now + LOOK_S
             else:  # a failure leaves the next look due: nothing is written to a file that has lost its name
@@ -211,26 +219,29 @@ class FileSink:
 
     def _close_file(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1
+            os.close(fd)
 
     def _mend(self, fd: int, size: int) -> int:
         """Cuts a torn last line off, and returns its bytes; a last line that is whole gets its newline."""
         if size == 0 or os.pread(fd, 1, size - 1) == b"\n":
             return 0
         start = _last_line(fd, size)
-        line = os.pread(fd, size - start, start)
-        if not self._json_lines or _is_whole(line):
-            # Text has no end that could be missed, and a foreign file may end like this: nothing is destroyed.
+        if not self._json_lines or start is None or _is_whole(os.pread(fd, size - start, start)):
+            # Text has no end that could be missed, and a foreign file may end like this, or with what is no line of
+            # ours at all (a disk image, a hole of zeros): nothing is destroyed.
             os.write(fd, b"\n")
             return 0
         os.ftruncate(fd, start)
         return size - start
 
 
-def _last_line(fd: int, size: int) -> int:
+def _last_line(fd: int, size: int) -> int | None:
+    """Where the last line begins; None when it is longer than any of ours."""
     end = size
     while end > 0:
+        if size - end > _MAX_LINE:
+            return None
         start = max(0, end - _CHUNK)
         at = os.pread(fd, end - start, start).rfind(b"\n")
         if at >= 0:

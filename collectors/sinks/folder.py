@@ -31,8 +31,8 @@ def held_open(directory: Path) -> Iterator[int]:
 
 
 def create(folder: int, name: str) -> int:
-    """The descriptor of a new file, mode 0640. Raises OSError, FileExistsError."""
-    return os.open(name, _CREATE, 0o640, dir_fd=folder)
+    """The descriptor of a new file, for its owner alone. Raises OSError, FileExistsError."""
+    return os.open(name, _CREATE, 0o600, dir_fd=folder)
 
 
 def open_for_reading(folder: int, name: str) -> int:

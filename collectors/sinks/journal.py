@@ -21,7 +21,7 @@ import zlib
 from pathlib import Path
 from typing import Any, Final
 
-from logbus.collectors.replace import Replacement, put_aside, read_own
+from logbus.collectors.replace import Replacement, put_aside, read_own, sync_directory
 from logbus.collectors.rotation import Moment
 from logbus.collectors.sinks.compress import write_all
 from logbus.collectors.sinks.entry import (
@@ -46,7 +46,7 @@ _VERSION: Final = 1
 class Journal:
     """The book of one path. Nothing here raises: :attr:`failure` says why the file is behind the book.
 
-    Whoever calls holds :attr:`lock`, for moments.
+    Whoever calls holds :attr:`lock`, for moments; but for :meth:`shorten`, which waits for a disk.
     """
 
     def __init__(self, path: Path, logs: Path) -> None:
@@ -63,6 +63,8 @@ class Journal:
         self._fd = -1
         self._lines = 0
         self._read = False
+        #: What is noted while :meth:`shorten` waits for the disk.
+        self._late: list[bytes] | None = None
 
     def open(self) -> str | None:
         """Reads it, unless that was done; returns a sentence about a journal that was put aside."""
@@ -116,20 +118,56 @@ class Journal:
         """Replaces the file by one that holds the book and nothing else, on the disk."""
         if not self._read:
             return  # what the file says would be lost
-        lines = [_line({"v": _VERSION, "path": str(self._logs), "last": self.last_stamp})]
-        if self.active is not None:
-            lines.append(_line({"active": active_document(self.active)}))
-        lines += [_line({"file": entry_document(entry)}) for entry in self.entries.values()]
+        lines = self._whole()
         self._close()
         try:
             self.path.parent.mkdir(mode=0o700, exist_ok=True)
             with Replacement(self.path, b"".join(lines)) as replacement:
                 replacement.commit()
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._go_on_with(len(lines))
         except OSError as error:
             self._fail(error)
-            return
-        self._lines = len(lines)
+
+    def shorten(self) -> None:
+        """The same without the lock, of one thread: nobody who notes something waits for the disk meanwhile.
+
+        Where it fails the long one goes on, and it is tried again after some more lines.
+        """
+        with self.lock:
+            if not self._read or self.failure is not None:
+                return
+            lines, self._late = self._whole(), []
+        in_force = False
+        try:
+            with Replacement(self.path, b"".join(lines)) as replacement, self.lock:
+                late = self._take_late()
+                if late is None:
+                    return  # closed meanwhile
+                replacement.rename(b"".join(late))
+                in_force = True
+                self._close()
+                self._go_on_with(len(lines) + len(late))
+            sync_directory(self.path.parent)
+        except OSError as error:
+            with self.lock:
+                self._late = None
+                if in_force and self._read:
+                    self._fail(error)
+                self._lines = len(self.entries)
+
+    def _take_late(self) -> list[bytes] | None:
+        late, self._late = self._late, None
+        return late
+
+    def _whole(self) -> list[bytes]:
+        lines = [_line({"v": _VERSION, "path": str(self._logs), "last": self.last_stamp})]
+        if self.active is not None:
+            lines.append(_line({"active": active_document(self.active)}))
+        return lines + [_line({"file": entry_document(entry)}) for entry in self.entries.values()]
+
+    def _go_on_with(self, lines: int) -> None:
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._lines = lines
         self.failure = None
 
     def duplicate(self) -> int | None:
@@ -140,6 +178,7 @@ class Journal:
         """Closes the file. What is noted from now on is not written; :meth:`open` reads it again."""
         self._close()
         self._read = False
+        self._late = None
         self.entries, self.active, self.last_stamp, self.failure = {}, None, 0, None
 
     def _close(self) -> None:
@@ -148,10 +187,15 @@ class Journal:
             self._fd = -1
 
     def _append(self, document: dict[str, Any]) -> None:
-        if not self._read or self.failure is not None:
+        if not self._read:
+            return
+        line = _line(document)
+        if self._late is not None:
+            self._late.append(line)
+        if self.failure is not None:
             return  # it is written as a whole once that works
         try:
-            write_all(self._fd, _line(document))
+            write_all(self._fd, line)
         except OSError as error:
             self._fail(error)  # a torn line is the last one, and replaced with the others
         self._lines += 1
@@ -167,6 +211,7 @@ class Journal:
 
     def _fail(self, error: OSError) -> None:
         self.failure = f"{self.path}: {error.strerror or error}"
+        self._late = None
         self._close()
 
     def _take_in(self, data: bytes) -> bool:

@@ -14,6 +14,7 @@ import stat
 from collections.abc import Callable
 from typing import Final
 
+from logbus.collectors.replace import sync_names
 from logbus.collectors.sinks.compress import compress
 from logbus.collectors.sinks.entry import COMPRESSED, PACKED, PACKING, PART, PLAIN, Entry
 from logbus.collectors.sinks.folder import create, is_file, is_ours, open_for_reading, remove, remove_empty, status
@@ -117,7 +118,7 @@ class Packer:
             # Somebody has removed it, or taken the name meanwhile: the plain file stays.
             self._discard(entry, folder)
             return
-        os.fsync(folder)
+        sync_names(folder)
         remove(folder, part, inode)
         remove(folder, entry.name, entry.inode)
         entry.state = COMPRESSED
@@ -149,5 +150,11 @@ def _dress(target: int, plain: os.stat_result) -> None:
     if os.fstat(target).st_gid != plain.st_gid:
         with contextlib.suppress(PermissionError):
             os.fchown(target, -1, plain.st_gid)
-    os.fchmod(target, stat.S_IMODE(plain.st_mode) & 0o777)
-    os.utime(target, ns=(plain.st_atime_ns, plain.st_mtime_ns))
+    mode = stat.S_IMODE(plain.st_mode) & 0o777
+    try:
+        os.fchmod(target, mode)
+    except PermissionError:  # a file system without modes of its own
+        if stat.S_IMODE(os.fstat(target).st_mode) & ~mode:
+            raise  # nobody shall read there what he could not read before
+    with contextlib.suppress(PermissionError):
+        os.utime(target, ns=(plain.st_atime_ns, plain.st_mtime_ns))

@@ -265,12 +265,14 @@ class Shelf:
             return
         self._refresh(folder)
         with self._journal.lock:
-            for name in list(self._journal.entries)[:-MAX_ENTRIES]:
+            names = list(self._journal.entries)
+            # More of them than it has to: at its bound each rotation would look at every file, and write all of this.
+            for name in names[: MAX_ENTRIES // 50 - MAX_ENTRIES] if len(names) > MAX_ENTRIES else ():
                 self._journal.forget(name)
                 self._complain.trouble(
                     "many", f"more than {MAX_ENTRIES} rotated files are kept; the oldest are left alone from now on"
                 )
-            self._journal.rewrite()
+        self._journal.shorten()
 
 
 def settle_rotations(journal: Journal, folder: int, active: tuple[int, int] | None) -> None:

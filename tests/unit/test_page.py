@@ -158,7 +158,7 @@ def test_an_error_after_the_replacement_comes_out(path: Path, owner: Owner, monk
     """A directory that can't be synced is an error even where the old slots would have had room."""
     owner.append(b"x")
     with monkeypatch.context() as patch:
-        patch.setattr("logbus.collectors.page._sync_directory", _broken)
+        patch.setattr("logbus.collectors.page.sync_directory", _broken)
         owner.state += b"y" * 300
         with pytest.raises(PageError, match="Input/output error"):
             owner.page.compact()

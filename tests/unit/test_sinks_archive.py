@@ -285,6 +285,49 @@ def test_closing_does_not_wait_for_a_compression(tmp_path: Path, monkeypatch: py
     assert sorted(tmp_path.iterdir()) == [rotated, tmp_path / "state"]
 
 
+def test_who_asks_does_not_wait_for_a_disk(tmp_path: Path) -> None:
+    """The collector's own thread asks for the status: it gets one though a rename, or the journal, hangs for good."""
+    life = Life(tmp_path).open()
+    answers: list[dict[str, Any]] = []
+    asking = threading.Thread(target=lambda: answers.append(life.archive.document()), daemon=True)
+    with life.archive._journal.lock:
+        asking.start()
+        asking.join(10.0)
+        assert [answer["files"] for answer in answers] == [0]
+    life.close()
+
+
+def test_a_system_without_another_thread_stops_no_rotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, once, and the thread is started by the rotation for which there is one."""
+    path = tmp_path / "app.jsonl"
+    (tmp_path / "state").mkdir()
+    told: list[str] = []
+    archive = Archive(
+        path,
+        name="main",
+        journal=journal_of(tmp_path / "state", path),
+        retention=Retention(),
+        compression="gz",
+        tell=told.append,
+    )
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for number in range(2):
+            path.write_text(f"{number}\n")
+            if not number:
+                archive.recover(_identity(path))
+            archive.rotate(path, _identity(path))
+    assert told == ["sink 'main': its rotated files are neither compressed nor removed for now: can't start new thread"]
+    path.write_text("2\n")
+    archive.rotate(path, _identity(path))
+    eventually(lambda: archive.document() | {"bytes": 0} == {"files": 3, "bytes": 0, "waiting": 0, "deleted": 0})
+    archive.close()
+
+
 def test_it_can_be_opened_again_after_it_was_closed(tmp_path: Path) -> None:
     """A sink that is opened again, as after a failed start, has its archive with all that it knew."""
     path = tmp_path / "app.jsonl"

@@ -136,7 +136,7 @@ def test_what_is_not_a_regular_file_is_refused(sink: MakeSink, path: Path, tmp_p
         path.symlink_to(target)
         if kind == "link":
             target.write_text("precious")
-    with pytest.raises(SinkError, match="main"):
+    with pytest.raises(SinkError, match="found a symbolic link" if "link" in kind else "main"):
         sink(at=path)
     assert not target.exists() or target.read_text() == "precious"
 
@@ -215,6 +215,21 @@ def test_a_directory_that_was_removed_is_made_again(sink: MakeSink, path: Path) 
     write(log, b"1\n")
     path.unlink()
     path.parent.rmdir()
+    write(log, b"2\n")
+    assert path.read_bytes() == b"2\n"
+
+
+@pytest.mark.parametrize("directory_too", [False, True])
+def test_nothing_is_written_to_a_file_that_has_been_removed(
+    sink: MakeSink, path: Path, monkeypatch: pytest.MonkeyPatch, directory_too: bool
+) -> None:
+    """A moved file still has what comes until the next look, a removed one would swallow it: that is seen at once."""
+    monkeypatch.setattr(file_module, "LOOK_S", 3600.0)
+    log = sink()
+    write(log, b"1\n")
+    path.unlink()
+    if directory_too:
+        path.parent.rmdir()
     write(log, b"2\n")
     assert path.read_bytes() == b"2\n"
 
@@ -353,3 +368,55 @@ def test_an_undo_without_a_file_can_not_tell(sink: MakeSink) -> None:
     log = sink()
     log.close()
     assert log.undo() is False
+
+
+def test_a_last_line_that_is_none_of_ours_is_not_read(
+    sink: MakeSink, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that ends in gigabytes without a newline costs no memory: it gets one, and nothing of it is cut."""
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        file.write(b"{}\n")
+        file.truncate(64 * 1024 * 1024 * 1024)
+    read: list[int] = []
+    pread = os.pread
+
+    def counted(fd: int, length: int, offset: int) -> bytes:
+        read.append(length)
+        assert sum(read) < 100_000_000, "it reads all of the file"
+        return pread(fd, length, offset)
+
+    monkeypatch.setattr(os, "pread", counted)
+    log = sink()
+    assert log.cut == 0
+    write(log, b"{}\n")
+    with path.open("rb") as written:
+        written.seek(-6, os.SEEK_END)
+        assert written.read() == b"\0\0\n{}\n"
+
+
+def test_an_old_file_that_complains_when_it_is_closed(
+    sink: MakeSink, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is closed all the same, as the kernel does it, and only once: its number may be somebody else's by then."""
+    log = sink()
+    write(log, b"1\n")
+    path.unlink()
+    old = log._fd
+    closed: list[int] = []
+    close = os.close
+
+    def complain(fd: int) -> None:
+        close(fd)
+        if fd == old:
+            closed.append(fd)
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", complain)
+        with pytest.raises(OSError, match="quota"):
+            log.look()
+        write(log, b"2\n")
+        log.close()
+    assert path.read_bytes() == b"2\n"
+    assert closed == [old]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -16,6 +17,7 @@ from logbus.collectors.sinks import entry as entry_module
 from logbus.collectors.sinks.entry import COMPRESSED, PLAIN, Entry
 from logbus.collectors.sinks.journal import Journal, journal_of
 from tests.dying import Dying
+from tests.lives import refusing
 
 LOGS = Path("/logs/app.jsonl")
 
@@ -218,6 +220,94 @@ def test_old_lines_go(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_nobody_waits_for_the_disk_while_old_lines_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sink that rotates meanwhile notes it at once, and what it noted is in the old journal and in the new one."""
+    journal = _journal(tmp_path)
+    for number in range(300):
+        journal.note(_entry(f"file{number}", number))
+        journal.forget(f"file{number}")
+    noted: list[list[str]] = []
+
+    def sync(fd: int) -> None:
+        assert journal.lock.acquire(timeout=5.0)
+        journal.note(_entry(f"late{len(noted)}", 1000 + len(noted)))
+        journal.lock.release()
+        other = Journal(journal.path, LOGS)
+        other.open()
+        noted.append(list(other.entries))
+        other.close()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", sync)
+        journal.shorten()
+
+    assert noted == [["late0"], ["late0", "late1"]]
+    assert journal.path.read_bytes().count(b"\n") == 3
+    assert journal.failure is None
+    journal.close()
+
+
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "replace"])
+def test_a_journal_that_can_not_be_shortened_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """A full disk takes a line still where it does not take another file; it is tried again, not at once."""
+    journal = _journal(tmp_path)
+    for number in range(300):
+        journal.note(_entry("one", number))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refusing(errno.ENOSPC))
+        journal.shorten()
+    assert journal.failure is None
+    long = [journal.long]
+    journal.note(_entry("two", 300))
+    assert _names(tmp_path) == ["one", "two"]
+    for number in range(301, 600):
+        journal.note(_entry("one", number))
+    assert [*long, journal.long] == [False, True]
+    journal.shorten()
+    assert journal.path.read_bytes().count(b"\n") == 3
+    journal.close()
+
+
+def test_a_shorter_journal_of_which_nobody_knows_whether_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its directory can't be synced that is said, and it is written once more."""
+    journal = _journal(tmp_path)
+    journal.note(_entry("one", 1))
+    with monkeypatch.context() as patch:
+        patch.setattr("logbus.collectors.sinks.journal.sync_directory", refusing(errno.EIO))
+        journal.shorten()
+    assert "Input/output error" in str(journal.failure)
+    journal.note(_entry("two", 2))
+    journal.mend()
+    assert journal.failure is None
+    assert _names(tmp_path) == ["one", "two"]
+    journal.close()
+
+
+def test_a_journal_that_was_closed_is_not_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that hung on the disk when its sink ended leaves the journal to the one that comes after it."""
+    journal = _journal(tmp_path)
+    after = Journal(journal.path, LOGS)
+    journal.note(_entry("one", 1))
+
+    def sync(fd: int) -> None:
+        monkeypatch.undo()
+        with journal.lock:
+            journal.close()
+        after.open()
+        after.note(_entry("two", 2))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    journal.shorten()
+
+    after.note(_entry("three", 3))
+    after.close()
+    assert _names(tmp_path) == ["one", "two", "three"]
+
+
 def test_ages_go_on_over_a_reboot_by_the_wall_clock_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of another run of the machine the wall clock tells how long ago it was, and is not asked again."""
     journal = _journal(tmp_path)
@@ -262,6 +352,14 @@ def _journal(directory: Path) -> Journal:
     journal = Journal(journal_of(directory / "state", LOGS), LOGS)
     assert journal.open() is None
     return journal
+
+
+def _names(directory: Path) -> list[str]:
+    """What the next life knows."""
+    journal = _journal(directory)
+    names = list(journal.entries)
+    journal.close()
+    return names
 
 
 def _entry(name: str, stamp: int, rotated: Moment | None = None) -> Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +98,52 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
     life.close()
 
 
+def test_a_file_system_that_syncs_no_directory_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each file would be there twice, plain and compressed, out of reach of every rule."""
+    life = rotated(tmp_path, 2, retention="1 file")
+    monkeypatch.setattr(os, "fsync", _files_only(os.fsync))
+    life.archive._journal.rewrite()
+
+    life.rest()
+
+    assert lines_in(tmp_path) == [["line 1"]]
+    assert [path.suffix for path in archived(tmp_path)] == [".gz"]
+    assert life.told == []
+    life.close()
+
+
+def _files_only(sync: Callable[[int], None]) -> Callable[[int], None]:
+    def fsync(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        sync(fd)
+
+    return fsync
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o600])
+def test_a_file_system_without_modes_and_times_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    """Where neither can be set it compresses all the same, unless others could then read what they could not before."""
+    life = rotated(tmp_path, 1)
+    (plain,) = archived(tmp_path)
+    plain.chmod(mode)
+
+    def create(folder: int, name: str) -> int:
+        return os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640, dir_fd=folder)
+
+    monkeypatch.setattr(pack, "create", create)
+    for call in ("fchmod", "utime"):
+        monkeypatch.setattr(os, call, refusing(errno.EPERM))
+
+    life.turn()
+
+    assert [path.suffix for path in archived(tmp_path)] == [".gz" if mode == 0o640 else ".jsonl"]
+    assert len(life.told) == (mode != 0o640)
+    life.close()
+
+
 def test_nothing_is_removed_before_what_replaces_it_is_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +198,25 @@ def test_the_compressed_form_belongs_to_the_group_of_the_file(tmp_path: Path) ->
     life.close()
 
 
+def test_nobody_else_reads_a_compressed_form_that_is_not_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that an operator keeps to himself is his alone while it is compressed, too."""
+    life = rotated(tmp_path, 1)
+    (plain,) = archived(tmp_path)
+    plain.chmod(0o600)
+    modes: list[int] = []
+
+    def traced(source: int, target: int, kind: str, *, go_on: Callable[[], bool]) -> int | None:
+        modes.append(stat.S_IMODE(os.fstat(target).st_mode))
+        return compress(source, target, kind, go_on=go_on)
+
+    monkeypatch.setattr(pack, "compress", traced)
+    life.rest()
+
+    (packed,) = archived(tmp_path)
+    assert [*modes, stat.S_IMODE(packed.stat().st_mode)] == [0o600, 0o600]
+    life.close()
+
+
 @pytest.mark.parametrize("call", ["fchmod", "fsync", "link", "write"])
 def test_a_compression_that_fails_is_told_once_and_tried_again_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, call: str
@@ -166,6 +232,7 @@ def test_a_compression_that_fails_is_told_once_and_tried_again_later(
         assert [path for path in archived(tmp_path) if ".part" not in path.name] == plain
         compression = [text for text in life.told if "compressed for now" in text]
         assert len(compression) <= 1
+        assert 1 <= len(life.told) <= 2  # where nothing can be written, of the journal too
 
     clock.go(module.PACK_RETRY_S + 1)
     life.rest()

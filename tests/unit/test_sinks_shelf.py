@@ -260,6 +260,31 @@ def test_more_files_than_can_be_remembered_are_left_alone(tmp_path: Path, monkey
     life.close()
 
 
+def test_a_journal_at_its_bound_is_not_replaced_at_every_rotation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking at every file and writing all of the journal is for once in a while, however many files there are."""
+    monkeypatch.setattr(module, "MAX_ENTRIES", 100)
+    life = rotated(tmp_path, 101, compression=None)
+    life.rest()
+    replaced: list[int] = []
+    shorten = life.archive._journal.shorten
+
+    def counted() -> None:
+        replaced.append(1)
+        shorten()
+
+    monkeypatch.setattr(life.archive._journal, "shorten", counted)
+    for _ in range(9):
+        life.rotate()
+        life.rest()
+
+    assert len(replaced) == 3
+    assert life.archive.document()["files"] <= 100
+    assert len(archived(tmp_path)) == 110
+    life.close()
+
+
 def test_the_journal_stays_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It loses its old lines, and what operators have removed, as it goes."""
     monkeypatch.setattr("logbus.collectors.sinks.journal._SPARE_LINES", 10)

@@ -439,3 +439,45 @@ def test_a_sink_that_fails_is_failing_though_its_format_does_too(bench: WriterBe
     assert (writer.row.state, writer.row.last_error) == ("failing", "ValueError: no")
     assert bench.law(writer)
     assert len(bench.complaints) == 2
+
+
+@pytest.mark.parametrize("where", ["look", "write"])
+def test_a_defect_in_a_sink_is_a_failure_of_that_sink(bench: WriterBench, where: str) -> None:
+    """Whatever it raises: the thread goes on and tries again; else a full queue would hold up all other sinks."""
+
+    class Defective(Scripted):
+        def look(self, first: int = 0) -> int:
+            if self.failure is not None and where == "look":
+                raise self.failure
+            return super().look(first)
+
+    sink = Defective()
+    sink.failure = MemoryError("too much")
+    writer = bench.start(sink)
+    bench.give(writer, "a", "b")
+    eventually(lambda: writer.row.state == "failing")
+    assert (writer.row.last_error, writer.ended) == ("MemoryError: too much", False)
+    assert bench.law(writer)
+    sink.failure = None
+    eventually(lambda: bench.written(writer))
+    assert sink.lines() == [b"a", b"b"]
+    assert (writer.row.state, writer.row.delivered) == ("ok", 2)
+    assert bench.law(writer)
+
+
+def test_a_sink_that_can_not_be_closed_has_ended(bench: WriterBench) -> None:
+    """Its books are closed, so that the writer behind it begins; and the reason is told."""
+
+    class Stubborn(Scripted):
+        def close(self) -> None:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    writer = bench.start(Stubborn())
+    bench.give(writer, "a")
+    writer.retire(time.monotonic() + 20.0)
+    eventually(lambda: writer.ended)
+    assert bench.complaints == [
+        "sink 'main' fails as it is closed: OSError: [Errno 122] Disk quota exceeded",
+    ]
+    assert writer.row.delivered == 1
+    assert bench.law(writer)

@@ -25,6 +25,8 @@ _BLOCKS_KEPT: Final = 256
 MAX_KEY_CHARS: Final = 64
 #: One more than the biggest number.
 END: Final = 1 << 32
+#: The lowest rate above 0: numbers are too coarse for much lower ones, and would keep nothing at 1e-10.
+MIN_RATE: Final = 1e-6
 
 _BYTES: Final = struct.Struct(f"<{BLOCK}I")
 

@@ -14,14 +14,13 @@ from itertools import compress
 from typing import Any, Final
 
 from logbus.collectors.decode import Batch, Site
-from logbus.collectors.fields import MISSING, Field, find_field
+from logbus.collectors.fields import MISSING, Field, find_field, is_short
 from logbus.collectors.format.base import level_name
 from logbus.collectors.patterns import Pattern
 from logbus.collectors.where import ALIASES, Condition, Where
 
-#: Call sites whose decisions are remembered, and characters of their names: a worker may send names of 200 kB.
+#: Call sites whose decisions are remembered.
 _SITES_KEPT: Final = 4096
-_SITE_CHARS: Final = 512
 
 #: Values of a field, and for each whether the condition holds.
 Test = Callable[[Sequence[Any]], list[bool]]
@@ -72,7 +71,7 @@ class Conditions:
         if len(known) + len(decided) > _SITES_KEPT:
             known.clear()
         if len(decided) <= _SITES_KEPT:
-            known.update({site: answer for site, answer in decided.items() if _is_short(site)})
+            known.update({site: answer for site, answer in decided.items() if is_short(site)})
         return found
 
 
@@ -101,11 +100,6 @@ class _Table:
                 break
             indices = list(compress(indices, test(field.column(batch, indices))))
         return indices
-
-
-def _is_short(site: Site) -> bool:
-    names = (site.logger, site.level_name, site.module, site.function, site.component)
-    return sum(map(len, names)) <= _SITE_CHARS
 
 
 def _all(tests: Sequence[tuple[Field, Test]], owners: Sequence[Any]) -> list[bool]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final, Literal
 
-from logbus.collectors.decode import Batch, Record
+from logbus.collectors.decode import Batch, Record, Site
 from logbus.collectors.format.base import EMPTY_MESSAGE, PROMOTED, level_name
 from logbus.collectors.shown import shown
 from logbus.errors import ConfigurationError
@@ -27,6 +27,8 @@ MISSING: Final[Any] = type("Missing", (), {"__repr__": lambda _: "MISSING", "__s
 #: Characters of a name, and levels of a path.
 MAX_NAME: Final = 200
 MAX_LEVELS: Final = 16
+#: Characters that the names of a call site may have together to be kept as they are: a worker may send names of 200 kB.
+SITE_CHARS: Final = 512
 
 #: What has the field: the process (Source), the call site (Site), the thread (its name), or the Record itself.
 Place = Literal["source", "site", "thread", "record"]
@@ -74,6 +76,12 @@ class Field:
         return [read(batch.source)] * len(indices)
 
 
+def is_short(site: Site) -> bool:
+    """Whether the names of a call site are short enough for a table that keeps many."""
+    names = (site.logger, site.level_name, site.module, site.function, site.component)
+    return sum(map(len, names)) <= SITE_CHARS
+
+
 def find_field(name: str) -> Field:
     """The field of that name. Raises ConfigurationError with one problem, ``expected …, found …``, that names no place.
 
@@ -94,6 +102,20 @@ def find_field(name: str) -> Field:
     if name == "exception" or name.startswith("exception."):
         return Field(name, "record", _raised(name))
     return Field(name, "record", _extra(name))
+
+
+def find_key(name: str) -> Field:
+    """The field of that name, whose values may tell records apart. Raises ConfigurationError as :func:`find_field`."""
+    if is_exception(name):
+        expected = f"{name}.type or {name}.message: an exception is no value"
+        raise ConfigurationError([f"expected {expected}, found {shown(name)}"])
+    return find_field(name)
+
+
+def is_exception(name: str) -> bool:
+    """Whether it is the name of an exception, and not of what one holds."""
+    first, *links = name.split(".")
+    return first == "exception" and {"cause", "context"}.issuperset(links)
 
 
 def _unfit(name: str) -> str | None:

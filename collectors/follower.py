@@ -16,6 +16,7 @@ from logbus.collectors.decode import Batch, Raised
 from logbus.collectors.fields import MISSING, OWN, Field, find_field
 from logbus.collectors.filter import SinkFilter
 from logbus.collectors.format import FORMATS, Formatter, make_formatter
+from logbus.collectors.where import ALIASES
 from logbus.errors import ConfigurationError
 from logbus.rules import MAX_CHARS, MAX_CONDITIONS, Where
 
@@ -118,7 +119,15 @@ def _fields(key: str) -> tuple[Field, ...]:
 def _asking(field: Field, expected: str) -> Field:
     """The field whose value is whether that field's is the one given: what call sites share is asked once for each."""
     read = field.read
+    if field.name == "level":  # in any case, as it is typed everywhere
+        level = _level(expected)
+        return Field(field.name, field.place, lambda owner: _level(read(owner)) == level)
     return Field(field.name, field.place, lambda owner: _is(read(owner), expected))
+
+
+def _level(name: str) -> str:
+    capitals = name.strip().upper()
+    return ALIASES.get(capitals, capitals)
 
 
 def _is(value: object, expected: str) -> bool:

@@ -32,7 +32,8 @@ REQUEST_BYTES: Final = 500
 #: Requests of which it is remembered how they were decided, per sink: some 4 MB. One that is forgotten is held again,
 #: and decided alike unless it went wrong in between.
 MAX_DECIDED: Final = 16_384
-#: Held lines that are decided in one turn, about: 5 µs each for the receive loop where each is a request of its own.
+#: Held lines that all sinks together decide in one turn, about, beside as many as come: 6 µs each for the receive loop
+#: where each is a request of its own.
 LINES_A_TURN: Final = 4_000
 #: Seconds from the first request that was decided early until that is told, and between two such tellings.
 TOLD_AFTER_S: Final = 1.0
@@ -189,12 +190,12 @@ class Hold:
                 self.bytes -= request.size
         self._pending.clear()
 
-    def settle(self, now: float) -> Settled:
-        """Decides requests whose window has ended, so many as one turn may."""
+    def settle(self, now: float, most: int = LINES_A_TURN) -> Settled:
+        """Decides requests whose window has ended, until they were ``most`` lines."""
         settled = Settled()
         while self._held:
             oldest = next(iter(self._held.values()))
-            if oldest.ends > now or len(settled.released) + settled.out >= LINES_A_TURN:
+            if oldest.ends > now or len(settled.released) + settled.out >= most:
                 break
             self._decide(oldest, settled, now)
         return settled

@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from logbus.collectors.decode import Batch
@@ -25,7 +26,7 @@ from logbus.collectors.encode import Encoded
 from logbus.collectors.filter import SinkFilter
 from logbus.collectors.format import Formatter
 from logbus.collectors.histogram import Histogram
-from logbus.collectors.hold import Early, Hold, Settled
+from logbus.collectors.hold import LINES_A_TURN, Early, Hold, Settled
 from logbus.collectors.ledger import Change
 from logbus.collectors.plan import Slot, plan
 from logbus.collectors.roll import OWN
@@ -94,14 +95,16 @@ class Route:
                 lines = encoded.pick(choice.waiting)
                 if b"" in lines:
                     refuse(writer, encoded, lines.count(b""))
+                elif writer.refusing:
+                    writer.forgive()
                 found += self._settled(sampler.hold(lines, encoded.batch, encoded.formatter, now))
             else:
                 sampler.let_go()
         return found
 
-    def settle(self, now: float) -> list[Delivery]:
-        """Inside a transaction: books what became of held records whose time is over."""
-        return self._settled(self.sampler.settle(now)) if isinstance(self.sampler, Hold) else []
+    def settle(self, now: float, most: int) -> list[Delivery]:
+        """Inside a transaction: books what became of held records whose time is over, about ``most`` of them."""
+        return self._settled(self.sampler.settle(now, most)) if isinstance(self.sampler, Hold) else []
 
     def end_sampling(self, now: float) -> list[Delivery]:
         """Inside a transaction: books what becomes of all that is held."""
@@ -160,9 +163,14 @@ class Router:
         return counts
 
     @property
+    def due_in(self) -> float:
+        """Seconds until sampling has something to decide or to tell though nothing comes, at most 0 if it has now."""
+        return 0.0 if self._told else self._due_at() - self._clock()
+
+    @property
     def due(self) -> bool:
         """Whether sampling has something to decide or to tell though nothing has come."""
-        return bool(self._told) or self._due(self._clock())
+        return self.due_in <= 0
 
     def told(self) -> list[tuple[str, LeftOut | Early]]:
         """What there is to tell of sampling since the last call, with the name of the sink."""
@@ -265,10 +273,13 @@ class Router:
         """
         now = self._clock()
         deliveries: list[Delivery] = []
-        if self._due(now):
+        if self._due_at() <= now:
+            # What ends must keep up with what comes, or it would be held beyond its time until memory is full.
+            holds = sum([isinstance(route.sampler, Hold) for route in self.routes])
+            most = LINES_A_TURN // max(1, holds) + sum([len(batch.records) for batch in batches])
             for route in self.routes:
                 self._hear(route, now)
-                deliveries += route.settle(now)
+                deliveries += route.settle(now, most)
         formats = [id(route.formatter) for route in self.routes]
         for batch in batches:
             total = len(batch.records)
@@ -295,8 +306,8 @@ class Router:
             change.sink(route.writer.row)
         return deliveries
 
-    def _due(self, now: float) -> bool:
-        return any(route.sampler is not None and now >= route.sampler.due_at for route in self.routes)
+    def _due_at(self) -> float:
+        return min([route.sampler.due_at for route in self.routes if route.sampler is not None], default=inf)
 
     def _hear(self, route: Route, now: float, *, ending: bool = False) -> None:
         if route.sampler is not None:

@@ -8,16 +8,17 @@ Sampling of whole requests, after the fact, is :mod:`logbus.collectors.hold`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
 from math import inf
 from typing import Final
 
-from logbus.collectors.chance import MAX_KEY_CHARS, key_of, limit_of, record_numbers, request_number
+from logbus.collectors.chance import MAX_KEY_CHARS, MIN_RATE, key_of, limit_of, record_numbers, request_number
 from logbus.collectors.decode import Batch, Site
-from logbus.collectors.fields import find_field
-from logbus.collectors.mask import MASK
+from logbus.collectors.fields import find_key, is_short
+from logbus.collectors.redaction.mask import MASK
 from logbus.collectors.rows import Range
 from logbus.durations import format_duration
 from logbus.errors import ConfigurationError
@@ -72,11 +73,13 @@ class Sampling:
         problems = []
         if not 0.0 <= self.rate <= 1.0:
             problems.append(f"rate: expected a number above 0 and up to 1, found {self.rate:g}")
+        elif 0.0 < self.rate < MIN_RATE:
+            problems.append(f"rate: expected a number from {MIN_RATE:f} on and up to 1, found {self.rate:g}")
         elif self.rate == 0.0 and not self.tail and self.first is None:
             problems.append("rate: expected a number above 0 and up to 1 (0 only with first or tail), found 0")
         if self.key is not None:
             try:
-                find_field(self.key)
+                find_key(self.key)
             except ConfigurationError as error:
                 problems += [f"key: {problem}" for problem in error.problems]
         if self.first is not None and self.first < 1:
@@ -124,7 +127,7 @@ class Rate:
 
     def __init__(self, policy: Sampling) -> None:
         self._limit = limit_of(policy.rate)
-        self._field = find_field(policy.key) if policy.key is not None else None
+        self._field = find_key(policy.key) if policy.key is not None else None
         self._numbers: dict[str, int] = {}
 
     def takes(self, key: str) -> bool:
@@ -246,6 +249,7 @@ class Head:
         return choice
 
     def _count_of(self, site: Site) -> list[int]:
+        site = _bounded(site)
         count = self._sites.get(site)
         if count is None:
             if len(self._sites) >= MAX_SITES:
@@ -266,6 +270,16 @@ def high_sites(batch: Batch, keep: int) -> list[bool] | None:
     """Whether each call site of the batch is at a level that is always kept; None when none is."""
     high = [site.level_no >= keep for site in batch.sites]
     return high if True in high else None
+
+
+def _bounded(site: Site) -> Site:
+    """The call site, or one of fewer characters that stands for it and for no other."""
+    if is_short(site):
+        return site
+    names = (site.logger, site.level_name, site.module, site.function, site.component)
+    digest = hashlib.blake2b(repr(names).encode(), digest_size=16, usedforsecurity=False).hexdigest()
+    logger, level_name, module, function, _ = (name[:NAME_CHARS] for name in names)
+    return Site(logger, site.level_no, level_name, module, function, site.line, digest)
 
 
 def name_of(site: Site) -> str:

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from logbus.collectors.fields import OWN, find_field
+from logbus.collectors.fields import OWN, find_field, is_exception
 from logbus.collectors.patterns import compile_pattern
 from logbus.collectors.shown import Location, path_of, shown
 from logbus.errors import ConfigurationError
@@ -127,6 +127,9 @@ class _Reader:
         found = []
         for name, value, place in _entries(table, location):
             try:
+                if place[-2:-1] == ("extra",) and place[-1] in OPERATORS and not isinstance(value, Mapping):
+                    expected = f"the name of an extra field (one that is called so stands in quotes: {shown(name)})"
+                    raise ConfigurationError([f"expected {expected}, found an operator"])
                 find_field(name)
             except ConfigurationError as error:
                 self.count()
@@ -163,7 +166,7 @@ class _Reader:
         if operator == "exists":
             if type(operand) is not bool:
                 self.wrong(location, "true or false", operand)
-        elif _is_exception(name):
+        elif is_exception(name):
             expected = f'"{name}.type", "{name}.message" or {{ exists = true }}: an exception is no value'
             self.problems.append(f"{path_of(location)}: expected {expected}")
         elif operator in ("matches", "not_matches"):
@@ -244,18 +247,12 @@ def _entries(table: Mapping[str, Any], location: Location, prefix: str = "") -> 
         if isinstance(value, Mapping) and name == "extra":
             for inner, what in value.items():
                 yield f"extra.{inner}", what, (*place, str(inner))
-        elif isinstance(value, Mapping) and value and _is_exception(name):
+        elif isinstance(value, Mapping) and value and is_exception(name):
             if about := {inner: what for inner, what in value.items() if inner in OPERATORS}:
                 yield name, about, place
             yield from _entries({inner: what for inner, what in value.items() if inner not in about}, place, f"{name}.")
         else:
             yield name, value, place
-
-
-def _is_exception(name: str) -> bool:
-    """Whether it is the name of an exception, and not of what one holds."""
-    first, *links = name.split(".")
-    return first == "exception" and {"cause", "context"}.issuperset(links)
 
 
 def _is_number(value: object) -> bool:

@@ -63,10 +63,10 @@ class Bench:
                 self.hold.let_go()
         return choice
 
-    def at(self, now: float) -> list[str]:
+    def at(self, now: float, **options: int) -> list[str]:
         """The lines that go on because of the time."""
         self.now, before = now, len(self.lines)
-        self.take(self.hold.settle(now))
+        self.take(self.hold.settle(now, **options))
         return self.lines[before:]
 
     def take(self, settled: Settled) -> None:
@@ -240,16 +240,15 @@ def test_what_was_not_let_in_is_not_held() -> None:
     assert bench.empty
 
 
-def test_a_turn_decides_so_much_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turn_decides_so_much_and_no_more() -> None:
     """The receive loop does not stand still for a million lines; the others are due at once."""
-    monkeypatch.setattr(module, "LINES_A_TURN", 10)
     bench = Bench()
     for at in range(8):
         bench.enter(*[(f"q{at}", 20)] * 5)
     found = []
     while not bench.empty:
         assert bench.hold.due_at <= 10.0
-        bench.at(10.0)
+        bench.at(10.0, most=10)
         found.append(bench.hold.requests)
     assert found == [6, 4, 2, 0]
 

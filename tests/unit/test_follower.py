@@ -68,6 +68,9 @@ def test_level_and_component_choose_call_sites(question: dict[str, Any], expecte
         ((("worker", "w2"),), False),
         ((("process_id", "7"), ("host", "host"), ("app_name", "app")), True),
         ((("logger", "db"), ("component", "db"), ("level", "DEBUG"), ("level_no", "10")), True),
+        ((("level", "debug"),), True),
+        ((("extra.kind", "Debug"),), True),
+        ((("extra.kind", "debug"),), False),
         ((("module", "module"), ("function", "function"), ("line", "7")), True),
         ((("thread_name", "MainThread"),), True),
         ((("thread_name", "T2"),), False),
@@ -84,6 +87,7 @@ def test_level_and_component_choose_call_sites(question: dict[str, Any], expecte
 def test_conditions_look_at_the_fields_of_a_line(where: tuple[tuple[str, str], ...], holds: bool) -> None:
     """Of the worker, the call site and the record, by their text; all must hold."""
     extra = {"request_id": 7, "name": "x", "ratio": 0.5, "flag": True, "none": None, "worker": "mine", "token": "***"}
+    extra["kind"] = "Debug"
     record = batch(0, extra=extra, nested={"deep": {"a": 1}})
     assert wanted(record, where=where) == ([0] if holds else [])
 

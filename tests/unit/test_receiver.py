@@ -12,14 +12,14 @@ import zmq
 from logbus.bus import pull_socket
 from logbus.collectors.decode import Batch
 from logbus.collectors.identities import Identities
-from logbus.collectors.mark import Mark
-from logbus.collectors.receiver import TURN_FRAMES, Receiver, is_bye
+from logbus.collectors.mark import Mark, Names
+from logbus.collectors.receiver import TURN_FRAMES, TURN_S, Receiver, is_bye
 from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.zap import Doorkeeper
-from logbus.wire import pack_frame, pack_payload
+from logbus.wire import NAMES, pack_frame, pack_payload
 from tests.bad_frames import BROKEN, GOOD, PARTS, REJECTED
 from tests.eventually import eventually
-from tests.frames import data, mark, mark_payload, producer, raw
+from tests.frames import data, mark, mark_payload, producer, raw, source
 
 A = producer(1)
 Send = Callable[..., None]
@@ -58,9 +58,9 @@ def test_a_broken_frame_is_counted_and_nothing_else(receiver: Receiver, send: Se
     """It is counted by its reason, is nobody's arrival, and the next frame is read."""
     frame, reason = BROKEN[what]
     send(frame, GOOD)
-    turn = receiver.receive()
+    arrivals = receiver.receive().arrivals + receiver.receive().arrivals  # an oversized one fills a turn
     assert dict(receiver.bad_frames) == {reason: 1}
-    [(header, batch)] = turn.arrivals
+    [(header, batch)] = arrivals
     assert header.producer == A
     assert isinstance(batch, Batch)
     assert [record.message for record in batch.records] == ["fine"]
@@ -130,6 +130,23 @@ def test_a_turn_has_an_end(receiver: Receiver, send: Send) -> None:
     assert len(receiver.receive().arrivals) < 10
 
 
+def test_a_turn_that_takes_long_is_followed_by_smaller_ones(receiver: Receiver, send: Send) -> None:
+    """Down to a frame, so that commands are answered whatever the sinks cost; and by larger ones where it was quick."""
+    sizes = []
+    for times in (0.0, 4.0, 2.0, 1e6, 0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1):
+        send(*[data(A, number, "x") for number in range(TURN_FRAMES)])
+        turn = receiver.receive()
+        sizes.append(len(turn.arrivals))
+        while receiver.receive():
+            pass
+        receiver.pace(turn, times * TURN_S)
+    assert sizes == [32, 32, 8, 4, 1, 1, 2, 4, 8, 16, 32]
+    receiver.pace(receiver.receive(), 1e6)
+    receiver.pace(receiver.receive(), 0.0)  # nothing was waiting: that says nothing of a turn that is full
+    send(*[data(A, number, "x") for number in range(TURN_FRAMES)])
+    assert len(receiver.receive().arrivals) == 1
+
+
 def test_secrets_are_masked_before_anybody_sees_the_batch(receiver: Receiver, send: Send) -> None:
     """The batch that arrives is redacted already."""
     send(data(A, 0, "via http://u:hunter2@proxy", extra={"password": "hunter2"}))
@@ -178,3 +195,14 @@ def test_a_frame_of_somebody_else_s_producer_is_refused(directories: Path) -> No
             arrivals = [arrival for turn in turns for arrival in turn.arrivals]
             assert [header.producer for header, _ in arrivals] == [producer(2)]
             assert dict(receiver.bad_frames) == {"foreign": 2}
+
+
+def test_names_in_marks_are_masked_as_those_in_records(receiver: Receiver, send: Send) -> None:
+    """A worker, or a logger, that is named for a URL shows its password in no status and in no list of names."""
+    named = pack_frame(NAMES, A, 0, 0, pack_payload([source("w"), ["app", "token=hunter2"]]))
+    send(mark(A, sent=0, worker="http://u:hunter2@w"), named)
+    arrivals = [arrival for _, arrival in receiver.receive().arrivals]
+    assert isinstance(arrivals[0], Mark)
+    assert isinstance(arrivals[1], Names)
+    assert arrivals[0].source.worker == "http://u:***@w"
+    assert arrivals[1].names == ["app", "token=***"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from logbus.collectors import writer as writer_module
+from logbus.collectors import route as module, writer as writer_module
 from logbus.collectors.chance import limit_of, request_number
 from logbus.collectors.decode import Batch, decode
 from logbus.collectors.delivery import Delivery
@@ -348,6 +349,43 @@ def test_what_is_held_is_queued_until_it_is_decided(ledger: Ledger, writer: Make
     assert not router.due
 
 
+def test_what_ends_keeps_up_with_what_comes(
+    ledger: Ledger, writer: MakeWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More may come in a turn than one decides by itself; nothing is held beyond its time until memory is full."""
+    monkeypatch.setattr(module, "LINES_A_TURN", 4)
+    clock = Clock()
+    router = Router(
+        [sampled(writer(MemorySink("tail")), rate=0.5, key="request_id", tail=True, window_s=1.0)], clock=clock
+    )
+    for turn in range(20):
+        enter(router, ledger, requests(*[(f"r{turn}.{at}", 20) for at in range(30)], first_seq=30 * turn))
+        assert router.held()["tail"]["requests"] <= 30
+        clock.now += 1.0
+
+
+def test_sinks_share_what_a_turn_decides(ledger: Ledger, writer: MakeWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The windows of many end together, and the receive loop waits as long as for one; the rest is due at once."""
+    monkeypatch.setattr(module, "LINES_A_TURN", 40)
+    clock = Clock()
+    router = Router(
+        [
+            sampled(writer(MemorySink(name)), rate=0.5, key="request_id", tail=True, window_s=1.0)
+            for name in ("a", "b", "c", "d")
+        ],
+        clock=clock,
+    )
+    enter(router, ledger, requests(*[(f"r{at}", 20) for at in range(30)]))
+    assert router.due_in == 1.0
+    clock.now += 1.0
+    left = []
+    while router.due:
+        enter(router, ledger)
+        left.append([held["records"] for held in router.held().values()])
+    assert left == [[20] * 4, [10] * 4, [0] * 4]
+    assert router.due_in == math.inf
+
+
 def test_a_full_sink_holds_nothing_more(ledger: Ledger, writer: MakeWriter) -> None:
     """What comes is dropped, and counted as that; what it held goes on when its request fails."""
     sink = writer(Impatient("tail"), queue_bytes=10)
@@ -370,6 +408,17 @@ def test_what_can_t_be_encoded_is_not_held(ledger: Ledger) -> None:
     assert router.held()["tail"]["requests"] == 1
     assert lines_of(enter(router, ledger, requests(("a", 40), first_seq=3))) == ["0", "3"]
     assert sink.row.law(sink.queued)
+
+
+def test_a_sink_that_holds_all_is_well_again(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its format has worked for a while, on lines that are held; it need not deliver one to be forgiven."""
+    sink = Writer(MemorySink("tail"), ledger, complain=lambda text: None)
+    router = Router([sampled(sink, Broken("1"), rate=0.0, key="request_id", tail=True)])
+    enter(router, ledger, requests(("a", 20), ("a", 20)))
+    assert sink.row.state == "failing"
+    monkeypatch.setattr(writer_module, "REFUSED_S", 0.0)
+    enter(router, ledger, requests(("b", 20), ("b", 20), first_seq=2))
+    assert (sink.row.state, sink.row.last_error, sink.queued) == ("ok", None, 3)
 
 
 def test_what_sampling_has_to_tell_names_the_sink(ledger: Ledger, writer: MakeWriter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -37,8 +38,13 @@ def test_a_policy_that_says_nothing_keeps_everything() -> None:
         ({"rate": 1.5}, "rate: expected a number above 0 and up to 1, found 1.5"),
         ({"rate": -0.1}, "rate: expected a number above 0 and up to 1, found -0.1"),
         ({"rate": math.nan}, "rate: expected a number above 0 and up to 1, found nan"),
+        ({"rate": 1e-10}, "rate: expected a number from 0.000001 on and up to 1, found 1e-10"),
         ({"rate": 0.0}, "rate: expected a number above 0 and up to 1 (0 only with first or tail), found 0"),
         ({"rate": 0.1, "key": ""}, 'key: expected a name of 1 to 200 characters and at most 16 levels, found ""'),
+        (
+            {"rate": 0.1, "key": "exception.cause"},
+            "key: expected exception.cause.type or exception.cause.message: an exception is no value, found",
+        ),
         ({"first": 0}, "first: expected a number of records from 1, found 0"),
         ({"rate": 0.1, "tail": True}, "tail: expected key beside it, the field by which the records of a request"),
         (
@@ -195,6 +201,21 @@ def test_an_interval_that_nobody_asked_about_is_told_later() -> None:
     for now in (0.0, 10.0, 20.0):
         head.choose(batch(*requests(None, None)), None, now)
     assert [told.records for told in head.told(30.0)] == [1, 1, 1]
+
+
+def test_call_sites_of_long_names_take_little_memory() -> None:
+    """A worker may send names of 200 kB, a thousand of them in an interval of a day; each is counted for itself."""
+    head = Head(Sampling(rate=0.0, first=1, keep=50, interval_s=86_400.0))
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            sites = [Site("x" * 200_000 + str(number), level, "INFO", "m", "f", 7, "c") for level in (10, 20, 30, 40)]
+            assert len(head.choose(batch((None, 20), (None, 10), (None, 20), sites=sites), None, 0.0).kept) == 2
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    [told] = head.told(0.0, ending=True)
+    assert (told.records, len(told.sites)) == (100, module.SITES_TOLD)
 
 
 def test_the_busiest_call_sites_are_told_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

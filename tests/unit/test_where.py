@@ -116,6 +116,7 @@ def test_conditions_are_compared_by_what_they_say() -> None:
         ({"level": {"lt": 2.5}}, "level.lt: expected a level, "),
         ({"timestamp": 1}, 'timestamp: expected another field: the time is every record\'s own, found "timestamp"'),
         ({"extra": 1}, 'extra: expected the name of an extra field, extra.NAME, found "extra"'),
+        ({"extra": {"exists": True}}, "extra.exists: expected the name of an extra field (one that is called so"),
         ({"extra": {"strategy": "a"}}, "extra.strategy: expected strategy, which stands at the top of a line, found"),
         ({"exception": "X"}, 'exception: expected "exception.type", "exception.message" or { exists = true }'),
         ({"exception": {"kind": "X"}}, "exception.kind: expected exception.type or exception.message"),

@@ -1,0 +1,74 @@
+"""A turn of the collector's loop: how long it sleeps, and how much of it the next one takes in."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logbus.bus import Endpoint
+from logbus.collectors.collector import Collector
+from logbus.collectors.redaction.redact import Redactor
+from logbus.collectors.route import Router
+
+
+class Naps:
+    """A poller to which nothing comes: how many milliseconds it was asked to wait."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def modify(self, socket: object, flags: int) -> None:
+        """Nothing."""
+
+    def poll(self, milliseconds: int) -> list[Any]:
+        """Nothing has come."""
+        self.asked.append(milliseconds)
+        return []
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """A collector without a sink, which nobody serves."""
+    with tempfile.TemporaryDirectory() as directory:
+        collector = Collector(
+            "t",
+            endpoint=Endpoint.parse(f"ipc://{directory}/records"),
+            control=Endpoint.parse(f"ipc://{directory}/control"),
+            state=Path(directory, "state"),
+            destinations=[],
+            redactor=Redactor(),
+            tell=lambda text: None,
+        )
+        yield collector
+        collector.close()
+
+
+@pytest.mark.parametrize(("due_in", "milliseconds"), [(math.inf, 250), (0.05, 50), (0.0, 0), (-7.0, 0)])
+def test_it_wakes_when_sampling_has_something_to_do(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, due_in: float, milliseconds: int
+) -> None:
+    """Though nothing comes: a window that has ended is not decided in portions of a look each."""
+    naps = Naps()
+    with monkeypatch.context() as patch:
+        patch.setattr(Router, "due_in", property(lambda router: due_in))
+        patch.setattr(collector, "_poller", naps)
+        collector._turn(0.25)
+    assert naps.asked == [milliseconds]
+
+
+def test_a_turn_sets_the_pace_of_the_next(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the time that the thread has spent on it, what the sinks cost included."""
+    seconds: list[float] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Router, "due_in", property(lambda router: 0.0))
+        patch.setattr(collector, "_poller", Naps())
+        patch.setattr(collector._receiver, "pace", lambda turn, took: seconds.append(took))
+        patch.setattr(collector, "_enter", lambda turn: sum(range(100_000)))
+        collector._turn(0.25)
+    assert len(seconds) == 1
+    assert seconds[0] > 0

@@ -10,14 +10,17 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from logbus.collectors.configuration.kinds import MAX_NAMES, MAX_SINKS
+from logbus.collectors.configuration.kinds import MAX_NAMES, MAX_SINKS, home_expanded
 from logbus.collectors.format.names import Names
 from logbus.collectors.shown import Location, inside, path_of, shown
+from logbus.collectors.sinks.archive import longest_name
 from logbus.collectors.sinks.compress import COMPRESSIONS
 from logbus.errors import ConfigurationError
 
+#: Bytes of the longest name that the file systems of Linux take.
+MAX_NAME_BYTES: Final = 255
 #: The time in the name of a rotated file.
 _TIME = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z")
 
@@ -32,6 +35,7 @@ def conflicts(sinks: Sequence[Any]) -> list[Found]:
     for index, sink in tables:
         found += _names(index, sink)
         found += _idle(index, sink)
+        found += _too_long(index, sink)
         if isinstance(sample := sink.get("sample"), Mapping):
             found += _sampling(("sinks", index, "sample"), sample)
     return found
@@ -84,7 +88,11 @@ def _real(sink: Mapping[str, Any]) -> str | None:
     """The file of a sink with links resolved: two names of one file are one file."""
     path = sink.get("path")
     try:
-        return os.path.realpath(path) if isinstance(path, (str, Path)) and sink.get("type") == "file" else None
+        return (
+            os.path.realpath(home_expanded(path))
+            if isinstance(path, (str, Path)) and sink.get("type") == "file"
+            else None
+        )
     except (OSError, ValueError):
         return None
 
@@ -108,6 +116,24 @@ def _idle(index: int, sink: Mapping[str, Any]) -> Iterator[Found]:
         for key in ("retention", "compression"):
             if sink.get(key) is not None:
                 yield _alone(("sinks", index, key), "rotation")
+
+
+def _too_long(index: int, sink: Mapping[str, Any]) -> Iterator[Found]:
+    """A file whose rotated ones could not have their names: it would grow without end."""
+    path, kind = _real(sink), sink.get("compression")
+    if path is None:
+        return
+    name = os.path.basename(path)
+    rotates = sink.get("rotation") is not None
+    size, added = len(os.fsencode(name)), 0
+    if rotates:
+        added = longest_name(name, kind if isinstance(kind, str) and kind in COMPRESSIONS else None) - size
+    if size + added > MAX_NAME_BYTES:
+        reason = f", since rotation adds {added}" if rotates else ""
+        yield _problem(
+            ("sinks", index, "path"),
+            f"expected a name of at most {MAX_NAME_BYTES - added} bytes{reason}, found {shown(sink['path'])}",
+        )
 
 
 def _sampling(location: Location, sample: Mapping[str, Any]) -> Iterator[Found]:

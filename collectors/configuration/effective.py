@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +12,13 @@ from pydantic import BaseModel
 from logbus.collectors.configuration.kinds import level_name, thawed
 from logbus.collectors.configuration.read import Configuration
 from logbus.collectors.configuration.settings import Settings
-from logbus.collectors.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict, mask_text
+from logbus.collectors.redaction.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict, mask_text
 from logbus.collectors.shown import MAX_SHOWN, Location, path_of, shown
 
 #: Keys of a sink that come first, as they would in a file.
 _FIRST: Final = ("name", "type")
+#: Which of our own keys have secret values: whatever this version or a later one may have.
+_BUILT_IN: Final = SecretKeys(DEFAULT_FIELDS)
 #: Keys whose values are levels.
 _LEVELS: Final = frozenset({"level", "keep"})
 
@@ -24,14 +26,11 @@ _LEVELS: Final = frozenset({"level", "keep"})
 def document(settings: Settings) -> dict[str, Any]:
     """The settings in the shape of the file, every key there, as JSON has it, with secrets masked."""
     keys = SecretKeys({*DEFAULT_FIELDS, *settings.redaction.fields})
-    return {
-        "bus": masked(_table(settings.bus), keys),
-        # A level is no secret, and the name of a component ("auth") is no key of one.
-        "levels": {selector: level_name(level) for selector, level in settings.levels.items()},
-        "sinks": masked([_table(sink) for sink in settings.sinks], keys),
-        "redaction": masked(_table(settings.redaction), keys),
-        "metrics": masked(_table(settings.metrics), keys),
-    }
+    tables = _tables(settings)
+    # A level is no secret, and the name of a component ("auth") is no key of one.
+    levels, sinks = tables.pop("levels"), tables.pop("sinks")
+    shown = {section: _of_ours(table, keys) for section, table in tables.items()}
+    return {"bus": shown.pop("bus"), "levels": levels, "sinks": [_of_ours(sink, keys) for sink in sinks], **shown}
 
 
 def entries(settings: Settings) -> Iterator[tuple[Location, Any]]:
@@ -56,14 +55,20 @@ def origin(configuration: Configuration, path: str) -> str:
 def changes(old: Settings, new: Settings) -> list[str]:
     """What is different, a line for each setting; sinks are known by their names. Empty where nothing is."""
     lines = []
-    before, after = _by_name(old), _by_name(new)
+    before, after = _by_name(_tables(old)), _by_name(_tables(new))
+    was, found = _by_name(document(old)), _by_name(document(new))
     for name in {**before, **after}:
         if name not in after:
             lines.append(f"{name}: removed")
         elif name not in before:
             lines.append(f"{name}: added")
         else:
-            lines += _differences(name, before[name], after[name])
+            different = {
+                key
+                for key in {**before[name], **after[name]}
+                if key not in before[name] or key not in after[name] or before[name][key] != after[name][key]
+            }
+            lines += _differences(name, different, was[name], found[name])
     return lines
 
 
@@ -84,12 +89,60 @@ def _under(key: str, value: Any, keys: SecretKeys) -> Any:
     return MASK if secret and value is not None else masked(value, keys)
 
 
+def _of_ours(table: Mapping[str, Any], keys: SecretKeys) -> dict[str, Any]:
+    """A table whose keys are ours: those that the user calls secret ("name", "path") are keys of records, not of it."""
+    shown: dict[str, Any] = {}
+    for key, value in table.items():
+        if key == "static_fields":
+            shown[key] = masked(value, keys)
+        elif key == "where":
+            shown[key] = _conditions(value, keys)
+        elif isinstance(value, Mapping):
+            shown[key] = _of_ours(value, keys)
+        elif value is not None and _BUILT_IN.verdict(key) is Verdict.SECRET:
+            shown[key] = MASK
+        else:
+            shown[key] = masked(value, keys)
+    return shown
+
+
+def _conditions(value: Any, keys: SecretKeys) -> Any:
+    """Conditions, with what they compare secret fields with masked; whether such a field exists is no secret."""
+    if isinstance(value, list):
+        return [_conditions(one, keys) for one in value]
+    if isinstance(value, Mapping):
+        return {
+            name: masked(one, keys) if keys.verdict(name) is Verdict.PLAIN else _hidden(one)
+            for name, one in value.items()
+        }
+    return value
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _hidden(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_hidden(one) for one in value]
+    return value if isinstance(value, bool) else MASK
+
+
 def _leaves(table: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
     for key, value in table.items():
         if isinstance(value, Mapping) and value and key != "where":
             yield from (((key, inner), one) for inner, one in value.items())
         else:
             yield (key,), value
+
+
+def _tables(settings: Settings) -> dict[str, Any]:
+    """The settings in the shape of the file, with nothing masked."""
+    return {
+        "bus": _table(settings.bus),
+        "levels": {selector: level_name(level) for selector, level in settings.levels.items()},
+        "sinks": [_table(sink) for sink in settings.sinks],
+        "redaction": _table(settings.redaction),
+        "metrics": _table(settings.metrics),
+    }
 
 
 def _table(model: BaseModel) -> dict[str, Any]:
@@ -108,22 +161,24 @@ def _plain(key: str, value: Any) -> Any:
     return level_name(value) if key in _LEVELS else value
 
 
-def _by_name(settings: Settings) -> dict[str, dict[str, Any]]:
-    tables = document(settings)
+def _by_name(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    tables = dict(document)
     sinks = tables.pop("sinks")
     named = {f"sink {shown(table['name'])}": table for table in sinks}
     return tables | {name: {path_of(path): value for path, value in _leaves(table)} for name, table in named.items()}
 
 
-def _differences(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+def _differences(name: str, keys: Set[str], before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     lines = []
-    for key in {**before, **after}:
+    for key in (key for key in {**before, **after} if key in keys):
         path = f"{name}: {key}" if name.startswith("sink ") else path_of((name, key))
         if key not in after:
             lines.append(f"{path}: removed, was {_words(before[key])}")
         elif key not in before:
             lines.append(f"{path}: {_words(after[key])}, was not set")
-        elif before[key] != after[key]:
+        elif before[key] == after[key]:
+            lines.append(f"{path}: another value that is not shown")
+        else:
             lines.append(f"{path}: {_words(after[key])}, was {_words(before[key])}")
     return lines
 

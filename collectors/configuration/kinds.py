@@ -111,6 +111,11 @@ def _checked_address(value: str) -> str:
     return value
 
 
+def home_expanded(path: str | Path) -> str:
+    """The path with a ``~`` or ``~USER`` at its beginning replaced; no shell has done it inside a file or an option."""
+    return os.path.expanduser(os.fspath(path))
+
+
 def _checked_path(value: object) -> Path:
     text = os.fspath(value) if isinstance(value, (str, Path)) else ""
     if not text or "\0" in text or text.endswith("/") or os.path.basename(text) in (".", ".."):
@@ -119,6 +124,9 @@ def _checked_path(value: object) -> Path:
         os.fsencode(text)
     except UnicodeEncodeError as error:
         raise ValueError("expected the path of a file, in characters that the file system takes") from error
+    text = home_expanded(text)
+    if text.startswith("~"):
+        raise ValueError("expected ~/ or ~USER/ of a user who has a home directory, or ./~ for a name that begins so")
     return Path(text).absolute()
 
 

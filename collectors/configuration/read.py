@@ -10,6 +10,7 @@ module sees raw input.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,6 +61,8 @@ __all__ = [
 
 #: Where a setting comes from that nobody has made.
 DEFAULT_ORIGIN: Final = "default"
+#: Of a file without a byte.
+_OF_NOTHING: Final = hashlib.sha256(b"").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,18 @@ class Configuration:
         return chosen_file(self.config, self.environ) or self.file
 
     def again(self) -> Configuration:
-        """The configuration as the same sources have it now. Raises ConfigurationError."""
-        return _read(self.chosen(), self.config, self.overrides, self.environ)
+        """The configuration as the same sources have it now.
+
+        Raises ConfigurationError, also for a file that has become empty: that is how a full disk leaves one, and
+        without its settings secrets would go to other files, unmasked.
+        """
+        found = _read(self.chosen(), self.config, self.overrides, self.environ)
+        if found.sha256 == _OF_NOTHING and self.sha256 not in (None, _OF_NOTHING):
+            raise ConfigurationError(
+                ["expected settings, or a comment where none are meant, found an empty file: was it cut off?"],
+                source=str(found.file),
+            )
+        return found
 
 
 def load(

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StrictStr, WithJsonSchema
 
+from logbus.collectors.chance import MIN_RATE
 from logbus.collectors.configuration.kinds import MAX_NAMES, at_most, frozen, thawed
 from logbus.collectors.configuration.problems import InsideError, parsed
-from logbus.collectors.fields import MAX_NAME, find_field
+from logbus.collectors.fields import MAX_NAME, find_key
 from logbus.collectors.format import check_format
 from logbus.collectors.redaction.eraser import Eraser
 from logbus.collectors.retention import parse_retention
@@ -73,6 +74,8 @@ def _checked_where(value: object) -> object:
 def _checked_rate(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise ValueError(f"expected {A_RATE}")
+    if 0 < value < MIN_RATE:
+        raise ValueError(f"expected a number from {MIN_RATE:f} on and up to 1")
     return float(value)
 
 
@@ -156,7 +159,7 @@ Compression: TypeAlias = Annotated[
 ]
 FieldPath: TypeAlias = Annotated[
     StrictStr,
-    AfterValidator(_at_the_value(find_field)),
+    AfterValidator(_at_the_value(find_key)),
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_NAME}),
 ]
 FormatName: TypeAlias = Annotated[

@@ -46,6 +46,9 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
 #: is nearly one of these is taken for a misspelling and refused.
 _OWN_VARIABLES: Final = (*VARIABLES, "LOGBUS_CONFIG", "LOGBUS_RUNTIME_DIR", "LOGBUS_STATE_DIR")
 
+#: Tables of the file whose keys have variables.
+_SECTIONS: Final = ("bus", "levels", "redaction", "metrics")
+
 #: Options of the command line, by the path of what they set.
 OPTIONS: Final[Mapping[str, str]] = {
     "bus.endpoint": "--endpoint",
@@ -159,9 +162,8 @@ def from_environment(environ: Mapping[str, str]) -> Source:
         if variable in VARIABLES:
             location = VARIABLES[variable]
         elif "__" not in variable:
-            near = () if variable in _OWN_VARIABLES else difflib.get_close_matches(variable, _OWN_VARIABLES, 1, 0.92)
-            if near:
-                source.problems.append(f"{shown}: unknown variable; did you mean {near[0]}?")
+            if near := _meant(variable):
+                source.problems.append(f"{shown}: unknown variable; did you mean {in_one_line(near)}?")
             continue
         else:
             section, _, key = encodable(variable).removeprefix("LOGBUS_").lower().partition("__")
@@ -188,6 +190,20 @@ def from_environment(environ: Mapping[str, str]) -> Source:
             # An unknown section is reported as one key: by the names of every variable that speaks of it.
             source.origins[section] = ", ".join(filter(None, (source.origins.get(section), shown)))
     return source
+
+
+def _meant(variable: str) -> str | None:
+    """What a variable that no collector reads was meant for, if it was meant for one: patterns of secrets that nobody
+    reads are worse than none.
+    """
+    if variable in _OWN_VARIABLES:
+        return None
+    if near := difflib.get_close_matches(variable, _OWN_VARIABLES, 1, 0.9):
+        return near[0]
+    section, _, key = variable.removeprefix("LOGBUS_").partition("_")
+    if section == "SINKS":
+        return "LOGBUS_SINKS"
+    return f"LOGBUS_{section}__{key or 'KEY'}" if section.lower() in _SECTIONS else None
 
 
 def from_command_line(overrides: Mapping[str, Any]) -> Source:

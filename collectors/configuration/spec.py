@@ -50,7 +50,8 @@ def sink_table(spec: str) -> dict[str, Any]:
             inner = key
         if not equals:
             problems.append(
-                f"expected KEY=VALUE after each comma, found {json.dumps(pair)} (write a path with a comma in a file)"
+                f"expected KEY=VALUE after each comma, found {json.dumps(pair)} "
+                "(the items of a list are joined with +, a value with a comma stands in a file)"
             )
         elif inner in place:
             problems.append(f"expected {key} once, found it again in {json.dumps(pair)}")

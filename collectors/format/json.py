@@ -27,7 +27,7 @@ from logbus.collectors.format.base import (
     AFTER_ALL_US,
     EMPTY_MESSAGE,
     PROMOTED,
-    UNSAFE,
+    UNSAFE_RUN,
     json_escape,
     level_name,
     lines,
@@ -177,7 +177,7 @@ def _escaped(line: bytes) -> bytes:
     text = line[:-1].decode()
     if many_unsafe(text):
         return json.dumps(_read(text), separators=(",", ":")).encode() + b"\n"
-    return UNSAFE.sub(json_escape, text).encode() + b"\n"
+    return UNSAFE_RUN.sub(json_escape, text).encode() + b"\n"
 
 
 def _quoted(text: str) -> str:

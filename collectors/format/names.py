@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from logbus.collectors.format.base import PROMOTED, UNSAFE
+from logbus.collectors.shown import shown, without_secrets
 from logbus.errors import ConfigurationError
 
 #: The fields that a line can have at its top, in the order in which it has them.
@@ -135,5 +136,8 @@ def _key(key: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value[:MAX_NAME]) if type(value) is str else ascii(value)
+    """A name as it was written, without secrets: what is pasted into the wrong place goes to the log."""
+    if type(value) is not str:
+        return shown(value)
+    text = json.dumps(without_secrets(value[:MAX_TEXT])[:MAX_NAME])
     return text if len(text) <= 2 * MAX_NAME else f"{text[: 2 * MAX_NAME]}…"

@@ -28,15 +28,19 @@ from typing import Any, Final, cast
 import msgspec
 
 from logbus.collectors.decode import Batch
-from logbus.collectors.format.base import CONTROLS, MANY_UNSAFE, UNSAFE, json_escape, many_unsafe
+from logbus.collectors.format.base import CONTROLS, MANY_UNSAFE, UNSAFE_RUN, json_escape, many_unsafe
 from logbus.collectors.format.json import JsonFormat
 from logbus.collectors.format.names import Names
+from logbus.collectors.shown import without_secrets
 from logbus.errors import ConfigurationError
 
 #: Where packages announce their formats.
 GROUP: Final = "logbus.formats"
-#: Characters that a word about an error shows at most.
+#: Bytes of the lines of one batch, at most, more than a format of ours ever makes. What is beyond is no line.
+MAX_BYTES: Final = 64 * 1024 * 1024
+#: Characters that a word about an error shows at most, and of those in which secrets are looked for.
 _SHOWN: Final = 200
+_MASKED: Final = 4096
 
 _PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
 
@@ -65,13 +69,18 @@ class PluginFormat:
         """For each record of the batch its line, newline included, or None for one that it can't write."""
         self.error = None
         found: list[bytes | None] = []
+        left = MAX_BYTES
         for record in self._read(self._json.encode(batch)):
             try:
-                found.append(_line(self._write(record)))
-            # Whatever it raises concerns this record only, sys.exit() included.
-            except (Exception, SystemExit) as error:
+                line = _line(self._write(record), left)
+            # Whatever it raises concerns this record only, sys.exit() and what ends tasks included. A signal raises
+            # nothing in a collector.
+            except BaseException as error:
                 self.error = f"format {self.name!r}: {_words(error)}"
                 found.append(None)
+            else:
+                left -= len(line)
+                found.append(line)
         return found
 
     def stamp(self, line: bytes, rate: float) -> bytes:
@@ -79,8 +88,8 @@ class PluginFormat:
         if self._stamp is None:
             return line
         try:
-            return _line(self._stamp(line[:-1].decode(), rate))
-        except (Exception, SystemExit):  # a record without its rate is worth more than none
+            return _line(self._stamp(line[:-1].decode(), rate), MAX_BYTES)
+        except BaseException:  # a record without its rate is worth more than none
             return line
 
 
@@ -95,7 +104,8 @@ def load(name: str, others: tuple[str, ...] = ()) -> Write:
             return _callable(point)
     if ":" not in name:
         known = dict.fromkeys([*others, *(point.name for point in points)])
-        near = get_close_matches(name[:_SHOWN], known, n=2, cutoff=0.6)
+        near = [near for text in (name, name.lower()) for near in get_close_matches(text[:_SHOWN], known, 2, 0.6)]
+        near = list(dict.fromkeys(near))
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise _refusal(f'one of {", ".join(known)}, or "package.module:Name"', f"{_short(name)}{hint}")
     if not _PATH.match(name):
@@ -110,8 +120,8 @@ def _callable(point: EntryPoint) -> Write:
         found: Any = point.load()
         if isinstance(found, type):
             found = found()
-    # Importing and making it is running somebody's code.
-    except (Exception, SystemExit) as error:
+    # Importing and making it is running somebody's code, in a collector that is to go on, too.
+    except BaseException as error:
         raise _refusal("a format that can be loaded", f"{_short(where)}: {_words(error)}") from error
     if not callable(found):
         what = "a function from a record to a line, or a class whose instances are called like one"
@@ -119,14 +129,21 @@ def _callable(point: EntryPoint) -> Write:
     return cast("Write", found)
 
 
-def _line(text: object) -> bytes:
-    """What somebody's code has returned, as a line. Raises TypeError or ValueError where it is none."""
+def _line(text: object, room: int) -> bytes:
+    """What somebody's code has returned, as a line of at most so many bytes.
+
+    Raises TypeError or ValueError where it is none.
+    """
     if not isinstance(text, str):
         raise TypeError(f"expected a text, found {type(text).__name__}")
-    text = str(text).removesuffix("\n")
+    # A text of a class of theirs has methods of theirs: its characters count, and nothing that it says of itself.
+    text = str.__str__(text).removesuffix("\n")
     if not text:
         raise ValueError("expected a line, found an empty text")
-    return _safe(text).encode() + b"\n"
+    line = b"" if len(text) >= room else _safe(text).encode() + b"\n"
+    if not 0 < len(line) <= room:
+        raise ValueError(f"expected lines of at most {MAX_BYTES} bytes in a batch, found more")
+    return line
 
 
 def _safe(text: str) -> str:
@@ -139,7 +156,7 @@ def _safe(text: str) -> str:
                 text = text.replace(control, f"\\u{ord(control):04x}")
         if text.isascii() or many_unsafe(text):
             return text.encode("ascii", "backslashreplace").decode()
-    return UNSAFE.sub(json_escape, text)
+    return UNSAFE_RUN.sub(json_escape, text)
 
 
 def _refusal(expected: str, found: str) -> ConfigurationError:
@@ -147,12 +164,12 @@ def _refusal(expected: str, found: str) -> ConfigurationError:
 
 
 def _words(error: BaseException) -> str:
-    """An error in one line that is safe to show."""
+    """An error in one line that is safe to show: it goes to the status and to stderr, and may tell what it likes."""
     try:
-        text = f"{type(error).__name__}: {error}"
-    except Exception:  # its own text is somebody's code too
+        text = str.__str__(f"{type(error).__name__}: {error}")
+    except BaseException:  # its own text is somebody's code too
         text = type(error).__name__
-    return _escaped(text)
+    return _escaped(without_secrets(text[:_MASKED]))
 
 
 def _short(text: str) -> str:
@@ -161,4 +178,4 @@ def _short(text: str) -> str:
 
 def _escaped(text: str) -> str:
     text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    return UNSAFE.sub(json_escape, text)
+    return UNSAFE_RUN.sub(json_escape, text)

@@ -31,7 +31,8 @@ from logbus.collectors.format.base import (
     EMPTY_MESSAGE,
     MANY_UNSAFE,
     PROMOTED,
-    UNSAFE,
+    UNSAFE_RUN,
+    Escapes,
     level_name,
     many_unsafe,
     timestamps,
@@ -172,11 +173,13 @@ def _safe(text: str) -> str:
                 text = text.replace(control, f"\\x{ord(control):02x}")
         if text.isascii() or many_unsafe(text):
             return text.encode("ascii", "backslashreplace").decode()
-    return UNSAFE.sub(_escape, text)
+    return UNSAFE_RUN.sub(lambda found: found[0].translate(_ESCAPES), text)
 
 
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _escape(code: int) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+_ESCAPES: Final = Escapes(_escape)

@@ -76,9 +76,11 @@ SAMPLES = (
         {"rate": st.floats(0.01, 1) | st.just(1)},
         optional={"key": st.just("request_id"), "keep": st.sampled_from(["ERROR", 30])},
     )
-    | st.fixed_dictionaries({"first": st.integers(1, 100)}, optional={"interval": SPANS, "rate": st.floats(0, 1)})
     | st.fixed_dictionaries(
-        {"rate": st.floats(0, 1), "key": st.just("extra.id"), "tail": st.just(True)},
+        {"first": st.integers(1, 100)}, optional={"interval": SPANS, "rate": st.just(0.0) | st.floats(1e-6, 1)}
+    )
+    | st.fixed_dictionaries(
+        {"rate": st.just(0.0) | st.floats(1e-6, 1), "key": st.just("extra.id"), "tail": st.just(True)},
         optional={"window": SPANS, "max_bytes": st.sampled_from(["1 MB", "64 KiB"])},
     )
 )

@@ -317,6 +317,14 @@ def test_problems_of_all_sources_come_at_once_each_with_its_source(write: Write)
     ("variable", "value", "line"),
     [
         ("LOGBUS_SINK", "[]", "LOGBUS_SINK: unknown variable; did you mean LOGBUS_SINKS?"),
+        ("LOGBUS_LEVLE", "DEBUG", "LOGBUS_LEVLE: unknown variable; did you mean LOGBUS_LEVEL?"),
+        ("LOGBUS_REDACTION", "{}", "LOGBUS_REDACTION: unknown variable; did you mean LOGBUS_REDACTION__KEY?"),
+        (
+            "LOGBUS_REDACTION_PATTERNS",
+            "[]",
+            "LOGBUS_REDACTION_PATTERNS: unknown variable; did you mean LOGBUS_REDACTION__PATTERNS?",
+        ),
+        ("LOGBUS_SINKS_0", "x", "LOGBUS_SINKS_0: unknown variable; did you mean LOGBUS_SINKS?"),
         ("LOGBUS_SINKS__0", "x", "LOGBUS_SINKS__0: unknown variable; LOGBUS_SINKS is the one that sets sinks"),
         ("LOGBUS_BUS__CONTROL", "x", "LOGBUS_BUS__CONTROL: unknown variable; LOGBUS_CONTROL is the one"),
         (

@@ -196,6 +196,19 @@ def test_a_configuration_is_read_again_from_the_same_sources(write: Write, tmp_p
         found.again()
 
 
+def test_a_file_that_was_cut_to_nothing_is_no_configuration(tmp_path: Path) -> None:
+    """A full disk leaves an empty file: the patterns that were in it stay in force; a comment is meant as it stands."""
+    path = tmp_path / "c.toml"
+    path.write_text("redaction.patterns = ['acct-[0-9]+']")
+    found = read(path, {}, {})
+    path.write_text("")
+    with pytest.raises(ConfigurationError, match=r"c\.toml: expected settings, or a comment .*: was it cut off\?"):
+        found.again()
+    assert read(path, {}, {}).again().settings.redaction.patterns == ()
+    path.write_text("# nothing\n")
+    assert found.again().settings.redaction.patterns == ()
+
+
 def test_a_level_has_its_usual_name() -> None:
     """What somebody would write: WARNING and not WARN, and a number where there is no name."""
     assert [level_name(level) for level in (0, 10, 30, 50, 33)] == ["NOTSET", "DEBUG", "WARNING", "CRITICAL", 33]

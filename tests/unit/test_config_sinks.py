@@ -170,6 +170,8 @@ def test_the_patterns_of_the_file_stay_beside_the_fields_of_the_environment(writ
         ({"sample": {}}, "sample: expected rate, first or tail in it, without which nothing is left out"),
         ({"sample": {"rate": 0}}, "sample.rate: expected a number above 0 where there is no first or tail, found 0"),
         ({"sample": {"rate": 1.5}}, "sample.rate: expected a number above 0 and up to 1, like 0.1"),
+        ({"sample": {"rate": 1e-10}}, "sample.rate: expected a number from 0.000001 on and up to 1"),
+        ({"sample": {"rate": 0.1, "key": "exception"}}, "sample.key: expected exception.type or exception.message"),
         ({"sample": {"rate": -0.1}}, "sample.rate: expected a number above 0 and up to 1, like 0.1"),
         ({"sample": {"rate": True}}, "sample.rate: expected a number above 0 and up to 1, like 0.1"),
         ({"sample": {"rate": "0.1"}}, "sample.rate: expected a number above 0 and up to 1, like 0.1"),
@@ -310,6 +312,36 @@ def test_a_name_that_is_only_like_it_is_right(write: Write, second: str) -> None
     """What no rotation can give a file may stand beside it."""
     sinks = [{"type": "file", "path": "app.jsonl", "rotation": "1 MB"}, {"type": "file", "path": second}]
     assert len(load(write({"sinks": sinks}), {}, {}).sinks) == 2
+
+
+@pytest.mark.parametrize(
+    ("extra", "most"),
+    [({}, 255), ({"rotation": "1 MB"}, 231), ({"rotation": "1 MB", "compression": "zst"}, 222)],
+)
+def test_a_name_leaves_room_for_those_of_rotated_files(write: Write, extra: dict[str, str], most: int) -> None:
+    """Else no rotation would ever work, and the file would grow without end; bytes count, not characters."""
+    for name in ("x" * (most - 6) + ".jsonl", "é" * (most // 2)):
+        assert load(write({"sinks": [{"type": "file", "path": f"logs/{name}", **extra}]}), {}, {}).sinks
+        (line,) = of_sink(write, path=f"logs/{name}xx", **extra)
+        assert line.startswith(f"path: expected a name of at most {most} bytes")
+
+
+def test_a_home_directory_is_found(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell reads a file or what follows ``file:``, and nobody means a directory that is called ``~``."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for settings in (
+        load(write({"sinks": [{"type": "file", "path": "~/app.jsonl"}]}), {}, {}),
+        load(None, {"sinks": ["file:~/app.jsonl"]}, {}),
+    ):
+        (sink,) = settings.sinks
+        assert isinstance(sink, FileSink)
+        assert sink.path == tmp_path / "app.jsonl"
+    (line,) = problems(write({"sinks": [{"type": "file", "path": path} for path in ("~/a", f"{tmp_path}/a")]}))
+    assert line.startswith("sinks[1].path: expected another path than that of sinks[0]")
+    assert of_sink(write, path="~no-such-user/a") == [
+        "path: expected ~/ or ~USER/ of a user who has a home directory, or ./~ for a name that begins so, "
+        'found "~no-such-user/a"'
+    ]
 
 
 def test_no_secret_is_shown(write: Write) -> None:

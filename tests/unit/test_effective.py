@@ -8,7 +8,7 @@ from typing import Any
 from logbus.collectors.configuration.effective import changes, document, entries, masked, origin
 from logbus.collectors.configuration.read import read
 from logbus.collectors.configuration.settings import ConsoleSink, FileSink, Redaction, Settings
-from logbus.collectors.mask import DEFAULT_FIELDS, MASK, SecretKeys
+from logbus.collectors.redaction.mask import DEFAULT_FIELDS, MASK, SecretKeys
 
 KEYS = SecretKeys(DEFAULT_FIELDS)
 
@@ -91,6 +91,40 @@ def test_secrets_are_masked() -> None:
     }
     settings = Settings(sinks=(FileSink(path=Path("/l/pin=1234.log")),), redaction=Redaction(fields=("pin",)))
     assert "1234" not in str(document(settings))
+
+
+def test_names_of_secrets_are_those_of_fields_and_not_of_settings() -> None:
+    """Who masks ``name`` in records still sees which sink is which, and what a condition asks but not about what."""
+    sinks = [
+        {
+            "type": "file",
+            "name": name,
+            "path": f"/l/{name}",
+            "where": [{"token": {"exists": True, "ne": "s3cret"}, "name": ["Ann", "Bob"], "kind": "x"}],
+            "rename_fields": {"user_id": "uid"},
+            "static_fields": {"name": "Ann", "kind": "x"},
+        }
+        for name in "ab"
+    ]
+    more = {"redaction": {"fields": ["name", "path", "user_id", "address"]}, "metrics": {"address": "h:1"}}
+    settings = Settings.model_validate({"sinks": sinks, **more})
+    found = document(settings)
+    assert [(sink["name"], sink["path"]) for sink in found["sinks"]] == [("a", "/l/a"), ("b", "/l/b")]
+    assert found["sinks"][0]["where"] == [{"token": {"exists": True, "ne": MASK}, "name": [MASK, MASK], "kind": "x"}]
+    assert found["sinks"][0]["rename_fields"] == {"user_id": "uid"}
+    assert found["sinks"][0]["static_fields"] == {"name": MASK, "kind": "x"}
+    assert found["metrics"] == {"address": "h:1"}
+    one = Settings.model_validate({"sinks": sinks[:1], **more})
+    assert changes(settings, one) == ['sink "b": removed']
+
+
+def test_a_difference_that_is_masked_is_said() -> None:
+    """Another value of a secret is a change, of which nothing but that is shown."""
+    old, new = (
+        Settings.model_validate({"sinks": [{"type": "console", "format": "json", "static_fields": {"token": token}}]})
+        for token in ("s3cret", "s4cret")
+    )
+    assert changes(old, new) == ['sink "console": static_fields.token: another value that is not shown']
 
 
 def test_an_origin_is_shown_without_its_secrets() -> None:

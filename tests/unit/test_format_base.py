@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+import json
 import sys
 import unicodedata
 from datetime import UTC, datetime
 
 from logbus.collectors.decode import Record, Site
-from logbus.collectors.format.base import FIRST_US, LAST_US, UNSAFE, level_name, lines, timestamps
+from logbus.collectors.format import logfmt
+from logbus.collectors.format.base import (
+    FIRST_US,
+    LAST_US,
+    UNSAFE,
+    UNSAFE_RUN,
+    json_escape,
+    level_name,
+    lines,
+    timestamps,
+)
 
 
 def _shown(*times: int) -> list[str]:
@@ -55,3 +66,14 @@ def test_a_level_has_a_name() -> None:
     """A level without a name is shown by its number."""
     site = Site("a", 33, "", "m", "f", 1, "c")
     assert level_name(site) == "Level 33"
+
+
+def test_unsafe_characters_are_escaped_by_runs() -> None:
+    """500 keys of 500 such characters are in one frame: a call for each would hold the collector for a fifth of a
+    second.
+    """
+    for unsafe in ("\x01", "\u202e", "\U000e0001"):
+        text, runs = UNSAFE_RUN.subn(json_escape, f"{unsafe * 500}é{unsafe * 500}")
+        assert runs == 2
+        assert text == f"{json.dumps(unsafe * 500)[1:-1]}é{json.dumps(unsafe * 500)[1:-1]}"
+    assert logfmt._ILLEGAL.subn("", '= \n"%\u202e\ufffd' * 500) == ("", 1)

@@ -115,6 +115,15 @@ def test_dotted_names_stay_out_of_other_fields() -> None:
     ]
 
 
+def test_what_is_shown_has_no_secret() -> None:
+    """A URL that was pasted into the wrong place is shown without its password, as a key and as a name."""
+    url = "http://user:hunter2@host/"
+    found = _problems({url: "t", "level": f"{url}\n", "line": {"password": "hunter2"}}, {url: [1]})
+    assert len(found) == 4
+    assert "hunter2" not in "".join(found)
+    assert found[0].startswith('rename_fields."http://user:***@host/": no field of a line')
+
+
 def test_everything_wrong_is_said_at_once() -> None:
     """Each problem is one line with its key."""
     found = _problems({"lebel": "x", "level": ""}, {"host": 1, "n": None})

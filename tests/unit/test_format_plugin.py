@@ -41,6 +41,10 @@ def _exits() -> None:
     raise SystemExit(3)
 
 
+def _interrupts() -> None:
+    raise KeyboardInterrupt("enough")
+
+
 @pytest.fixture
 def theirs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module of somebody else, installed with entry points for what is in it."""
@@ -133,6 +137,8 @@ def test_what_is_no_line_costs_that_record(nonsense: Any) -> None:
     [
         (lambda record: record["nope"], "KeyError: 'nope'"),
         (lambda record: _exits(), "SystemExit: 3"),
+        (lambda record: _interrupts(), "KeyboardInterrupt: enough"),
+        (lambda record: tells_secrets(), "ValueError: no answer from http://u:***@h/, password=***"),
         (lambda record: raises_long(), rf"ValueError: \u001b[31m{'x' * 183}…"),
         (lambda record: raises_mute(), "MuteError"),
     ],
@@ -149,6 +155,11 @@ def raises_long() -> None:
     raise ValueError("\x1b[31m" + "x" * 5000)
 
 
+def tells_secrets() -> None:
+    """Raises what says more than it should: an error stands in the status and on stderr."""
+    raise ValueError("no answer from http://u:hunter2@h/, password=hunter2")
+
+
 class MuteError(Exception):
     """An error that has no text."""
 
@@ -159,6 +170,36 @@ class MuteError(Exception):
 def raises_mute() -> None:
     """Raises what can't be shown."""
     raise MuteError
+
+
+def test_a_text_of_a_class_of_theirs_is_its_characters() -> None:
+    """What such a text says of itself doesn't count: its methods could make two lines of one."""
+
+    class Text(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return self
+
+        def removesuffix(self, suffix: str, /) -> str:
+            return self
+
+        def isprintable(self) -> bool:
+            return True
+
+        def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+            return b"two\nlines"
+
+    assert _each(lambda record: Text("a\nb"), "m") == [rb"a\u000ab" + b"\n"]
+
+
+def test_lines_are_no_more_than_a_collector_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that a batch has no room for any more costs that record; shorter ones have their place."""
+    monkeypatch.setattr(plugin, "MAX_BYTES", 10)
+    formatter = PluginFormat("theirs", lambda record: record["message"])
+    assert formatter.encode_each(_batch("12345", "12345", "123")) == [b"12345\n", None, b"123\n"]
+    assert formatter.error == "format 'theirs': ValueError: expected lines of at most 10 bytes in a batch, found more"
+    assert formatter.encode_each(_batch("123456789")) == [b"123456789\n"]
 
 
 def test_a_format_that_has_a_place_for_the_rate_gets_it() -> None:
@@ -187,6 +228,11 @@ def test_a_format_is_found_by_its_name_or_its_place(theirs: ModuleType) -> None:
             "shoutin",
             'expected one of json, shouting, numbered, gone, or "package.module:Name", found "shoutin"; '
             "did you mean shouting?",
+        ),
+        (
+            "JSON",
+            'expected one of json, shouting, numbered, gone, or "package.module:Name", found "JSON"; '
+            "did you mean json?",
         ),
         ("zzz\n", r'expected one of json, shouting, numbered, gone, or "package.module:Name", found "zzz\u000a"'),
         (
@@ -221,11 +267,12 @@ def test_a_class_that_needs_arguments_is_refused(theirs: ModuleType) -> None:
         plugin.load(f"{THEIRS}:Picky")
 
 
-def test_a_module_that_exits_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+@pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt", "GeneratorExit"])
+def test_a_module_that_exits_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, error: str) -> None:
     """Importing somebody's code can't end the collector."""
-    (tmp_path / "exiting_format.py").write_text("raise SystemExit('no licence')")
+    (tmp_path / "exiting_format.py").write_text(f"raise {error}('no licence')")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigurationError, match="SystemExit: no licence"):
+    with pytest.raises(ConfigurationError, match=f"{error}: no licence"):
         plugin.load("exiting_format:x")
 
 

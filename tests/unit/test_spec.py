@@ -69,6 +69,7 @@ def test_a_sink_can_be_written_in_one_word(spec: str, table: dict[str, object]) 
     ("spec", "message"),
     [
         ("file:a,b.log", 'expected KEY=VALUE after each comma, found "b.log"'),
+        ("file:a,rotation=1 day,00:00", r'found "00:00" \(the items of a list are joined with \+, '),
         ("file:a,path=b", 'expected path once, found it again in "path=b"'),
         ("console,level=1,level=2", "expected level once"),
         ("console,sample.rate=1,sample.rate=0.5", "expected sample.rate once"),

@@ -133,9 +133,10 @@ check: install ## ruff (rules and format) and mypy, strict, over code and tests
 	@$(PY) -m mypy
 
 .PHONY: bench-quick
-bench-quick: install ## the promised performance ratios, in about a minute and a half
+bench-quick: install ## the promised performance ratios, in about two minutes
 	@$(PY) -m benchmarks.quick
 	@$(PY) -m benchmarks.levels
+	@$(PY) -m benchmarks.pipeline
 
 .PHONY: build
 build: install ## sdist and wheel in dist/

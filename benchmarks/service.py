@@ -1,4 +1,4 @@
-"""The collector under measurement: the real ``logbus collector start`` in a process of its own, with one JSON file.
+"""The collector under measurement: the real ``logbus collector start`` in a process of its own.
 
 One serves a whole run, as a collector does: what a repetition costs is the difference of its CPU clock before and
 after, so that its start is in no figure.
@@ -45,16 +45,23 @@ def environment(directory: Path) -> dict[str, str]:
 
 
 class Service:
-    """A collector, started and ready. ``lines`` is how many reference records its file holds, as far as read."""
+    """A collector, started and ready, with one JSON file or with what ``configuration`` says (TOML).
 
-    def __init__(self, directory: Path) -> None:
+    ``lines`` is how many reference records its one file holds, as far as read.
+    """
+
+    def __init__(self, directory: Path, configuration: str | None = None) -> None:
         self.lines = 0
         self._directory = directory
         self._log = directory / "service.jsonl"
         self._rest = b""
         self._offset = 0
         errors = directory / "service.err"
-        command = [sys.executable, "-m", "logbus", "collector", "start", "--sink", f"file:{self._log}"]
+        command = [sys.executable, "-m", "logbus", "collector", "start"]
+        if configuration is None:
+            command += ["--sink", f"file:{self._log}"]
+        else:
+            (directory / "logbus.toml").write_text(configuration)
         with errors.open("wb") as file:
             self._process = subprocess.Popen(command, cwd=directory, env=environment(directory), stderr=file)
         deadline = time.monotonic() + PATIENCE_S

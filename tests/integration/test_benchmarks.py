@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gates import GATES
+from benchmarks.pipeline import TINY
 from benchmarks.producers import FIGURES, VARIANTS
 from tests.collector_command import ROOT, child_environment
 
@@ -61,3 +62,14 @@ def test_the_benchmark_of_levels_gives_every_figure(unmeasured: None, tmp_path: 
     assert len(document["bounds"]) == 3
     for bound in document["bounds"]:
         assert f"{'held' if bound['held'] else 'MISSED':6} {bound['what']}" in said
+
+
+def test_the_benchmark_of_the_pipeline_gives_every_figure(unmeasured: None, tmp_path: Path) -> None:
+    """Each variant has its cost and its ratio, every ledger accounts for every record, the bound has a verdict."""
+    document, said = run_benchmark(tmp_path, "benchmarks.pipeline", "--seed", "7")
+    assert document["void"] == []
+    assert list(document["variants"]) == [variant.name for variant in TINY.variants]
+    for found in (*document["variants"].values(), document["plain"]):
+        assert all(figure["median"] > 0 for figure in found.values()), found
+    [bound] = document["bounds"]
+    assert f"{'held' if bound['held'] else 'MISSED':6} {bound['what']}" in said

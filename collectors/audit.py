@@ -1,8 +1,8 @@
 """Who has changed what, and when: a line for each command that changes something, and for what time changed.
 
 ``audit.jsonl`` in the state directory, for its owner only, one JSON document a line; at :data:`MAX_BYTES` it becomes
-``audit.1.jsonl``. Each entry is a record of component ``logbus`` too, and so goes where all records go. The file holds
-what was commanded as it was; the record is redacted like every other.
+``audit.1.jsonl``. Each entry is a record of component ``logbus`` too, and so goes where all records go. In both what
+was commanded is masked: a component may be named for a URL, and a condition may hold a token.
 
 Commands that were refused are written as well, but only so many a minute: nobody can push the past out of the file, or
 fill a sink, by asking for what he won't get.
@@ -36,6 +36,8 @@ REFUSALS_A_MINUTE: Final = 20
 #: Characters of a text in an entry, and of all that was commanded.
 _TEXT_CHARS: Final = 200
 _WHAT_CHARS: Final = 2000
+#: What stands for a document that no function can walk through.
+_DEEP: Final = "(nested too deeply)"
 #: What can stand in a sentence as it is.
 _PLAIN: Final = re.compile(r"[\w.:/@%+-]+\Z")
 #: What a command carries that says nothing of what it wants.
@@ -50,6 +52,10 @@ class Voice(Protocol):
 
     def note(self, message: str, **fields: str | int) -> None:
         """An INFO."""
+
+
+#: The value of a field as a record would show it.
+Mask = Callable[[str, Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +85,13 @@ class Author:
 
 
 class Audit:
-    """The audit of one collector. ``own`` takes its records, ``tell`` is given sentences for people."""
+    """The audit of one collector. ``own`` takes its records, ``tell`` is given sentences for people, ``mask`` masks."""
 
-    def __init__(self, directory: Path, *, own: Voice, tell: Callable[[str], None]) -> None:
+    def __init__(self, directory: Path, *, own: Voice, tell: Callable[[str], None], mask: Mask | None = None) -> None:
         self._path = directory / FILE_NAME
         self._older = directory / OLDER_NAME
         self._own = own
+        self._mask = mask
         self._tell = tell
         self._failing = False
         self._minute = 0.0
@@ -104,7 +111,7 @@ class Audit:
         if self._refusals > REFUSALS_A_MINUTE:
             self._unwritten += 1
             return
-        self._enter(command, author, what, "refused", version=version, error=_text(error))
+        self._enter(command, author, what, "refused", version=version, error=_text(self._masked(error)))
 
     def expired(self, what: Mapping[str, Any], *, version: int) -> None:
         """A rule ended by itself."""
@@ -115,7 +122,7 @@ class Audit:
         self, command: str, author: Author, what: Mapping[str, Any], outcome: str, *, version: int, error: str = ""
     ) -> None:
         command = _text(command)
-        shown = _shown(what)
+        shown = _shown(self._masked(what))
         entry: dict[str, Any] = {
             "time": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "command": command,
@@ -139,6 +146,12 @@ class Audit:
         record = self._own.say if outcome == "refused" else self._own.note
         named = {f"by_{key}": value for key, value in fields.items() if value is not None}
         record(message, event=command, outcome=outcome, what=words, version=version, **named)
+
+    def _masked(self, value: Any) -> Any:
+        try:
+            return value if self._mask is None else self._mask("", value)
+        except RecursionError:  # as in _word: what can't be looked through is not shown
+            return {"document": _DEEP} if isinstance(value, Mapping) else _DEEP
 
     def _write(self, line: bytes) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -202,7 +215,7 @@ def _word(value: object) -> str:
     try:
         return value if isinstance(value, str) else json.dumps(value)
     except RecursionError:  # it was read nearer to the bottom of the stack
-        return "(nested too deeply)"
+        return _DEEP
 
 
 def _quoted(word: str) -> str:

@@ -35,7 +35,7 @@ from logbus.collectors.ledger import FILE_NAME, Ledger
 from logbus.collectors.mark import Mark
 from logbus.collectors.own import OwnRecords
 from logbus.collectors.receiver import Receiver, Turn, is_bye
-from logbus.collectors.redact import Redactor
+from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.roll import Loss, Roll
 from logbus.collectors.route import Destination, Router
 from logbus.collectors.sinks.base import Sink
@@ -116,7 +116,12 @@ class Collector:
             self._ledger = Ledger.open(state, name=name)
             undo.callback(self._ledger.close)
             self._own = OwnRecords(self._ledger, host=network.gethostname())
-            self._roll = Roll(self._ledger, endpoint.pages, fresh=fresh or self._ledger.quarantined is not None)
+            self._roll = Roll(
+                self._ledger,
+                endpoint.pages,
+                fresh=fresh or self._ledger.quarantined is not None,
+                mask=lambda source: self._receiver.redactor.source(source),  # noqa: PLW0108
+            )
             for line in self._own.tell_past(self._ledger.damage, self._ledger.resolve_intents()):
                 tell(line)
             self._router = Router()
@@ -124,6 +129,7 @@ class Collector:
             self._start_sinks(destinations)
             self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             undo.callback(self._context.destroy, 0)
+            self._receiver = Receiver(pull_socket(self._context), redactor, identities=identities)
             self._control = Control(
                 self._context,
                 name,
@@ -139,8 +145,8 @@ class Collector:
                 ordered={"reload": self._reload_command, "stop": self._stop_command},
                 tell=tell,
                 report=self._report_state,
+                mask=lambda key, value: self._receiver.redactor.field(key, value),  # noqa: PLW0108
             )
-            self._receiver = Receiver(pull_socket(self._context), redactor, identities=identities)
             self._reloader = self._make_reloader(configuration, state) if configuration is not None else None
             self._control.bind(control_claim)
             records_claim.bind(self._receiver.socket, endpoint, to_allowed=True)
@@ -228,6 +234,7 @@ class Collector:
             timeout = min(timeout, gathering)
         if self._control.waiting:
             timeout = min(timeout, ANSWER_S)
+        timeout = min(timeout, max(0.0, self._router.due_in))
         ready = dict(self._poller.poll(math.ceil(timeout * 1000)))
         if self._signals in ready and self._signals is not None:
             with contextlib.suppress(BlockingIOError):
@@ -237,6 +244,7 @@ class Collector:
             self._reload_on_signal(draining=draining)
         self._control.answer(ready)
         turn = Turn([])
+        begun = time.thread_time()
         if self._receiver.socket in ready:
             turn = self._receiver.receive()
             if not turn.full:
@@ -252,6 +260,7 @@ class Collector:
             self._own.tell_sampling(self._router.told())
         if turn or self._own or due:
             self._enter(turn)
+            self._receiver.pace(turn, time.thread_time() - begun)
         if time.monotonic() >= self._next_sweep:
             self._sweep()
         if self._reloader is not None and not draining:
@@ -340,6 +349,7 @@ class Collector:
             complain=self._complaints.append,
             tell=self._tell,
             say=self._own.say,
+            note=self._own.note,
         )
 
     def _reload_on_signal(self, *, draining: bool) -> None:

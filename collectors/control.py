@@ -15,7 +15,7 @@ import zmq
 
 from logbus.bus import Endpoint
 from logbus.collectors.allowed import Allowed
-from logbus.collectors.audit import Audit
+from logbus.collectors.audit import Audit, Mask
 from logbus.collectors.authority import Authority
 from logbus.collectors.claim import Claim
 from logbus.collectors.commands import Commands, Handler
@@ -58,8 +58,9 @@ class Control:
         ordered: Mapping[str, Handler],
         tell: Callable[[str], None],
         report: Callable[[str], None],
+        mask: Mask | None = None,
     ) -> None:
-        audit = Audit(state, own=own, tell=tell)
+        audit = Audit(state, own=own, tell=tell, mask=mask)
         self._endpoint = control
         self._doorkeeper = Doorkeeper(
             context,

@@ -26,7 +26,7 @@ from logbus.collectors.configuration.effective import changes
 from logbus.collectors.configuration.read import Configuration, Settings
 from logbus.collectors.destinations import destinations, selectors
 from logbus.collectors.receiver import Receiver
-from logbus.collectors.redact import Redactor
+from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.route import MakeWriter, Router
 from logbus.collectors.shown import shown
 from logbus.collectors.watch import Watch
@@ -48,8 +48,8 @@ MAX_CHARS: Final = 4000
 class Say(Protocol):
     """Makes a record of the collector's own."""
 
-    def __call__(self, message: str, *, notice: bool = False, **fields: str | int) -> None:
-        """The message, and fields beside it; a notice is no warning."""
+    def __call__(self, message: str, **fields: str | int) -> None:
+        """The message, and fields beside it."""
 
 
 class Reloader:
@@ -57,7 +57,7 @@ class Reloader:
 
     ``levels`` takes the level rules by selector, and the selectors of the sinks; ``state`` is the state directory, in
     which sinks keep their journals, and ``complain`` is given what goes wrong with rotated files. ``tell`` is for
-    people on stderr, ``say`` for the log.
+    people on stderr; what goes wrong is said in the log (``say``), what goes well is noted there (``note``).
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Reloader:
         complain: Callable[[str], None],
         tell: Callable[[str], None],
         say: Say,
+        note: Say,
     ) -> None:
         self._configuration = configuration
         self._router = router
@@ -82,6 +83,7 @@ class Reloader:
         self._complain = complain
         self._tell = tell
         self._say = say
+        self._note = note
         self._watch = Watch(self._chosen)
         self._version = 1
         self._loaded_at = time.time()
@@ -113,9 +115,7 @@ class Reloader:
             raise wrapped from error
         if differences or self._error is not None:  # logrotate hangs up each night: no record of nothing
             told = "; ".join(differences)[:MAX_CHARS] or "nothing has changed"
-            self._say(
-                f"configuration reloaded: {told}", notice=True, event="reloaded", cause=cause, changes=len(differences)
-            )
+            self._note(f"configuration reloaded: {told}", event="reloaded", cause=cause, changes=len(differences))
         self._configuration = found
         self._version += 1
         self._loaded_at, self._error = time.time(), None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Set as AbstractSet
+from collections.abc import Callable, Iterable, Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -70,10 +70,14 @@ class Roll:
     worker sent before is neither lost nor collected as far as anybody knows.
     """
 
-    def __init__(self, ledger: Ledger, pages: Path, *, fresh: bool) -> None:
+    def __init__(
+        self, ledger: Ledger, pages: Path, *, fresh: bool, mask: Callable[[Source], None] = lambda _: None
+    ) -> None:
         self._ledger = ledger
         self._pages = pages
         self._fresh = fresh
+        #: Masks the names that stand in a page; those in frames are masked as they come.
+        self._mask = mask
         self._members: dict[bytes, Member] = {
             producer: Member(row) for producer, row in ledger.workers.items() if row.state == "live" and producer != OWN
         }
@@ -286,7 +290,9 @@ class Roll:
         if page.totals.emitted == 0 and producer not in self._members:
             return []  # it lived and said nothing: no row
         with self._ledger.transaction() as change:
-            member = self._member(change, producer, Source(meta.host, meta.pid, meta.worker, meta.app_name))
+            source = Source(meta.host, meta.pid, meta.worker, meta.app_name)
+            self._mask(source)
+            member = self._member(change, producer, source)
             row = member.row
             row.started_us = meta.started_us
             dropped = page.totals.by_reason()

@@ -23,8 +23,9 @@ from logbus.errors import ConfigurationError
 
 #: Texts that show whether a pattern can match where there is nothing.
 _SAMPLES: Final = ("", "a", " ", "a b", "-", "\n", "0")
-#: Steps for one match.
+#: Steps for one match, and bytes behind it that cost a step more: "x.*y|x" goes through them all for each match.
 _MATCH_STEPS: Final = 4
+_BYTES_PER_STEP: Final = 4096
 _MASK: Final = MASK.encode()
 
 
@@ -54,7 +55,7 @@ class Eraser:
         kept: list[bytes] = []
         done = 0
         for found in self._compiled.finditer(data):
-            if not work.take(_MATCH_STEPS):
+            if not work.take(_MATCH_STEPS + (len(data) - found.end()) // _BYTES_PER_STEP):
                 kept += (data[done : max(done, found.start())], _MASK)
                 done = len(data)
                 break

@@ -32,8 +32,11 @@ __all__ = ["DEFAULT_FIELDS", "MASK", "SecretKeys", "Verdict", "Work", "mask_pair
 MAX_CHARS: Final = 65_536
 #: Characters before that in which a place between words is looked for.
 _CUT_WINDOW: Final = 4096
-#: Steps that a text takes without anything in it.
+#: What a producer writes between a template and the arguments that do not fit it.
+NOT_FORMATTED: Final = " [not formatted with "
+#: Steps that a text takes without anything in it, and characters of one that take a step more.
 _TEXT_STEPS: Final = 6
+_CHARS_PER_STEP: Final = 256
 #: Bytes that RE2 may take for the states of the probe. They are found as they are met.
 _PROBE_BYTES: Final = 16 << 20
 
@@ -50,7 +53,7 @@ _URL_SIGNS: Final = (
 def mask_text(text: str, keys: SecretKeys, work: Work | None = None) -> str:
     """The text with everything masked that is known for a secret; ``work`` is what is left for its batch."""
     work = work or Work()
-    if not work.take(_TEXT_STEPS):
+    if not work.take(_TEXT_STEPS + min(len(text), MAX_CHARS) // _CHARS_PER_STEP):
         return MASK
     if len(text) > MAX_CHARS:
         text = _cut(text)
@@ -60,7 +63,8 @@ def mask_text(text: str, keys: SecretKeys, work: Work | None = None) -> str:
     text = mask_urls(text, work)
     text = mask_tokens(text, work)
     text = mask_schemes(text, work)
-    return mask_pairs(text, keys, work)
+    text = mask_pairs(text, keys, work)
+    return _without_arguments(text) if NOT_FORMATTED in text else text
 
 
 def probe(keys: SecretKeys) -> Any:
@@ -74,10 +78,16 @@ def probe(keys: SecretKeys) -> Any:
     options.never_capture = True
     options.log_errors = False
     options.max_mem = _PROBE_BYTES
-    signs = [*_URL_SIGNS, *SIGNS, re.escape(SIGN)]
+    signs = [*_URL_SIGNS, *SIGNS, re.escape(SIGN), re.escape(NOT_FORMATTED)]
     if keys.literals:
         signs.append(pair_signs(keys))
     return re2.compile("|".join(signs), options)
+
+
+def _without_arguments(text: str) -> str:
+    """A message that a producer could not format, without its arguments where its template asks for a secret."""
+    template, sign, _ = text.partition(NOT_FORMATTED)
+    return f"{template}{sign}{MASK}" if MASK in template else text
 
 
 def _cut(text: str) -> str:

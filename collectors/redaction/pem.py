@@ -15,7 +15,7 @@ from logbus.collectors.redaction.work import MASK, Work
 #: What every block has in its first and in its last line.
 SIGN: Final = "PRIVATE KEY"
 
-_EDGE = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_EDGE = re.compile(r"----[ \-](BEGIN|END) [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?(?:-----| ----)")
 #: Characters of base64, of line ends, and of line ends as a repr shows them.
 _BODY: Final = f"{string.ascii_letters}{string.digits}+/=\\ \t\r\n"
 _BASE64 = re.compile(r"\s*+[A-Za-z0-9+/=]*+\s*+")

@@ -27,7 +27,7 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from logbus.collectors.decode import Batch, Site
+from logbus.collectors.decode import Batch, Site, Source
 from logbus.collectors.redaction.leaves import (
     Changed,
     collect,
@@ -128,10 +128,17 @@ class Redactor:
                 record.extra = record.extra and renamed(record.extra, changed)
         for record in rare:
             replace_raised(record.exception, changed)
-        source.host = changed.get(source.host, source.host)
-        source.worker = changed.get(source.worker, source.worker)
-        source.app_name = changed.get(source.app_name, source.app_name)
+        self._name(source, changed)
         batch.threads[:] = [changed.get(thread, thread) for thread in batch.threads]
+
+    def source(self, source: Source, names: list[str] | None = None) -> None:
+        """Masks who speaks, and the names of loggers that he speaks of, in place: what comes without records."""
+        names = names if names is not None else []
+        texts = {source.host, source.worker, source.app_name, *names}
+        changed = self._changed(set(), texts, set(), 1)
+        if changed:
+            self._name(source, changed)
+            names[:] = [changed.get(name, name) for name in names]
 
     def field(self, key: str, value: Any) -> Any:
         """The value of one field outside any batch, as a record would show it."""
@@ -140,12 +147,19 @@ class Redactor:
         numbers = numbers_of(value) if self._erasers else set()
         return self._under(key, value, self._changed(set(), set(texts), numbers, 1))
 
+    def _name(self, source: Source, changed: Changed) -> None:
+        source.host = changed.get(source.host, source.host)
+        source.worker = changed.get(source.worker, source.worker)
+        source.app_name = changed.get(source.app_name, source.app_name)
+
     def _redact_sites(self, batch: Batch, sites: list[Site], changed: Changed) -> None:
         """Masks the names of the sites seen for the first time, or remembers that there is nothing to mask."""
         secret = {site for site in sites if not changed.keys().isdisjoint(names_of(site))}
         if len(self._clean_sites) >= _TEXTS_KEPT:
             self._clean_sites.clear()
-        self._clean_sites.update([site for site in sites if site not in secret])
+        self._clean_sites.update(
+            [site for site in sites if site not in secret and sum(map(len, names_of(site))) <= _TEXT_CHARS]
+        )
         if secret:
             batch.sites[:] = [masked_site(site, changed) if site in secret else site for site in batch.sites]
 
@@ -247,6 +261,9 @@ class Redactor:
         for name, value in _NAMED:
             if value in mapping and type(key := mapping.get(name)) is str and self._is_secret(key):
                 tree[value] = MASK
+        location = mapping.get("loc") if "input" in mapping else None  # of an error of pydantic
+        if type(location) is list and any(type(name) is str and self._is_secret(name) for name in location[-1:]):
+            tree["input"] = MASK
 
     def _is_secret(self, key: str) -> bool:
         return self._keys.verdict(key) is Verdict.SECRET

@@ -15,7 +15,9 @@ DEFAULT_FIELDS: Final = (
     "password", "passwd", "pass", "user_pass", "proxy_pass", "db_pass", "pwd", "passphrase", "passcode", "secret",
     "token", "jwt", "bearer", "otp", "api_key", "access_key", "private_key", "encryption_key", "signing_key",
     "account_key", "master_key", "subscription_key", "authorization", "auth", "cookie", "session_id", "sessid",
-    "session_key", "credential", "creds", "csrf", "xsrf", "signature", "sig",
+    "session_key", "credential", "creds", "csrf", "xsrf", "signature", "sig", "secret_key", "auth_key", "app_key",
+    "shared_key", "functions_key", "license_key", "fernet_key", "hmac_key", "aes_key", "psk", "totp",
+    "cvv", "code_verifier", "passwort", "kennwort", "contraseña", "senha", "mot_de_passe",
 )  # fmt: skip
 
 #: Words that, at the end of a key, say that its value is about a secret and not the secret: ``token_count``.
@@ -71,6 +73,8 @@ class SecretKeys:
         self._runs -= _LAST
         self._joined = {"".join(run) for run in self._runs}
         self._suffixes = tuple(one for one in self._joined if len(one) >= _SUFFIX_LETTERS)
+        spaced = [" ".join(run) for run in self._runs if len(run) == 2]
+        self._spaced = frozenset((*spaced, *[f"{one}s" for one in spaced]))
         self._longest = max((len(run) for run in self._runs), default=0)
         #: Lower-case texts one of which is in every key that is not PLAIN; none contains another.
         self.literals: tuple[str, ...] = tuple(
@@ -87,6 +91,10 @@ class SecretKeys:
                     self._known.clear()
                 self._known[key] = found
         return found
+
+    def is_run(self, first: str, second: str) -> bool:
+        """Whether two words that stand side by side in prose, such as "API key", are a field, or its plural."""
+        return fold(f"{first} {second}") in self._spaced
 
     def _judge(self, key: str) -> Verdict:
         words = _words(key)

@@ -30,42 +30,52 @@ _SIGN = re.compile(r"@|%(?:25)*+40|:[0-9]{1,5}(?![0-9])|:\\*+/\\*+/")
 _WORD = re.compile(r'[^\s"<>`]*+')
 
 # The word of nearly every proxy, for which one pattern does what all of them would.
-_PLAIN = re.compile(r"""([^@%]*:(?:\\*+/){2}[^\s/?#"<>`:@%]*:)[^\s/?#"<>`@%]*(@[^@%]*)""")
+_PLAIN = re.compile(
+    r"""([^@%]*:(?:\\*+/){2}(?![0-9]{1,3}\.[0-9])[^\s/?#"<>`:@%]*:)[^\s/?#"<>`@%]*(@[^@%:]*(?::[0-9]{1,5}(?![\w.\-])[^@%]*)?)"""
+)
 _URL = re.compile(r'(:(?:\\*+/){2})([^\s/?#"<>`]*)@')
 _URL_SLASHED = re.compile(
-    r'(:(?:\\*+/){2}[^\s/?#@:\[\]"<>`]{0,128}:)(?!\d{0,5}(?:[/?#]|$))(?:[^\s"<>`@/?#]{0,256}[/?#][^\s"<>`@]{0,256})@'
+    r'(:(?:\\*+/){2}[^\s/?#@:\[\]"<>`]{0,512}:)(?!\d{0,5}(?:[/?#]|$))(?:[^\s"<>`@/?#]{0,256}[/?#][^\s"<>`@]{0,256})@'
 )
 # The same with an @ in the password as well: it goes up to the last @ before something that can only be a host.
-_AUTHORITY = re.compile(r'(:(?:\\*+/){2}[^\s/?#@:\[\]"<>`]{0,128}:)(?![0-9]{0,5}(?:[/?#]|$))')
+_AUTHORITY = re.compile(r'(:(?:\\*+/){2}[^\s/?#@:\[\]"<>`]{0,512}:)(?![0-9]{0,5}(?:[/?#]|$))')
 _HOST = re.compile(
     r"(?:[\w.\-]{1,253}+:[0-9]|(?:[\w\-]{1,63}\.){1,8}[A-Za-z][\w\-]{0,62}+(?![\w.@])|"
     r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}+(?![\w.@])|\[[0-9A-Fa-f:.]{2,45}+\])"
 )
 _URL_PARTED = re.compile(
-    r"""((?:(?<![\w.~%+\-/:@\\])(?:\\?/){2}|:\\?/|\bnetloc=b?["'])[^\s/?#"'<>`:@]{0,64}:)[^\s/?#"'<>`]{1,256}@"""
+    r"""((?:(?<![\w.~%+\-/:@\\])(?:\\?/){2}|:\\?/|\bnetloc=b?["'])[^\s/?#"'<>`:@]{0,256}:)[^\s/?#"'<>`]{1,512}@"""
 )
 # A URL that was cut before its @, as pydantic does in its errors: what stands in the port's place is no port.
 _URL_CUT = re.compile(
-    r"""(:(?:\\*+/){2}[^\s/?#"'<>`:@\[\]]{1,128}:)(?![0-9]{1,5}(?!\w)|[{$%*])[^\s/?#"'<>`@\\]++(?!@)"""
+    r"""(:(?:\\*+/){2}[^\s/?#"'<>`:@\[\]]{1,512}:)(?![0-9]{1,5}(?!\w)|[{$%*])[^\s/?#"'<>`@\\]++(?!@)"""
 )
 _URL_ENCODED = re.compile(
     r'(%(?:25)*+3A%(?:25)*+2F%(?:25)*+2F)((?:(?!%(?:25)*+2F)[^\s"&<>`/?#])*)(%(?:25)*+40)', re.IGNORECASE | re.ASCII
 )
 _SCHEMELESS = re.compile(
-    r"""(?<![\w.~%+\-/:@])([\w.~%+\-]{1,64}+:)([^\s@/"'<>`]{1,128}+)@(?!sha\d)(?=[\w\[])""",
+    r"""(?<![\w.~%+\-/:@])(?<!\*\*\*)([\w.~%+\-]{1,512}+:)([^\s@/"'<>`]{1,512}+)@(?!sha\d)(?=[\w\[])""",
 )
 _LISTED = re.compile(
-    r"""(?<![\w.:\-@])((?:(?:[\w\-]{1,63}+\.)++[\w\-]{1,63}+|\[[\da-f:.]{2,45}+\]|localhost):[0-9]{1,5}+:[^\s:@/"'<>`]{1,128}+:)"""
+    r"""(?<![\w.:\-@])(?<!\*\*\*)"""
+    r"""((?:(?:[\w\-]{1,63}+\.)++[\w\-]{1,63}+|\[[\da-f:.]{2,45}+\]|localhost|(?<=//)[\w\-]{1,63}+):"""
+    r"""[0-9]{1,5}+:[^\s:@/"'<>`]{1,512}+:)"""
     r"""[^\s"'<>`]++""",
     re.IGNORECASE,
 )
+# The host first and the credentials behind the @.
+_LISTED_AT = re.compile(
+    r"""(?<![\w.:\-@])(?<!\*\*\*)((?:(?:[0-9]{1,3}+\.){3}[0-9]{1,3}+:[0-9]{1,5}+@[^\s:@/"'<>`]{1,512}+:|"""
+    r"""(?:[\w\-]{1,63}+\.)++[\w\-]{1,63}+:[0-9]{1,5}+@[^\s:@/"'<>`]{1,512}+:(?![0-9]{1,5}+(?![^\s"',;/)\]}]))))"""
+    r"""[^\s/"'<>`]++""",
+)
 _LISTED_LAST = re.compile(
-    r"""(?<![^\s"'<>`,;(\[=])([^\s:@/"'<>`,;=]{1,128}+:)[^\s:@/"'<>`]{1,128}+(:(?:[\w\-]{1,63}+\.)++[\w\-]{1,63}+:[0-9]{2,5}+)(?![\w:.])"""
+    r"""(?<![^\s"'<>`,;(\[=])([^\s:@/"'<>`,;=]{1,512}+:)[^\s:@/"'<>`]{1,512}+(:(?:[\w\-]{1,63}+\.)++[\w\-]{1,63}+:[0-9]{2,5}+)(?![\w:.])"""
 )
 # What curl and others are given; two numbers are a user and a group.
 _LOGIN = re.compile(
     r"""(?<![\w\-])(-[uU]|--user|--proxy-user)(=|["']?,?[ \t]++["']?)(?![0-9]++:[0-9]++(?![^\s"']))"""
-    r"""([^\s:"'@/=]{1,128}+:)(?!//)[^\s"'@]++(?!@)"""
+    r"""([^\s:"'@/=]{1,512}+:)(?!//)[^\s"'@]++(?!@)"""
 )
 _COLON = re.compile("%(?:25)*+3A", re.IGNORECASE)
 #: What stands before an address and not before a password.
@@ -105,6 +115,7 @@ def mask_urls(text: str, work: Work | None = None) -> str:
 
 def _mask_word(word: str) -> str:
     if "@" in word:
+        word = _LISTED_AT.sub(rf"\1{MASK}", word)
         if word.count("@") > 1:
             word = _mask_to_host(word)
         word = _URL_SLASHED.sub(rf"\1{MASK}@", word)  # first, as what it leaves of a password with @ is for the next
@@ -141,7 +152,7 @@ def _mask_to_host(word: str) -> str:
 
 def _mask_userinfo(found: re.Match[str]) -> str:
     user, colon, _ = found[2].partition(":")
-    if not found[2]:
+    if not found[2] or found[2] == "git":  # the user of everybody's ssh://git@host
         return found[0]
     return f"{found[1]}{user}:{MASK}@" if colon else f"{found[1]}{MASK}@"
 

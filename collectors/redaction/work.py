@@ -10,9 +10,9 @@ from typing import Final
 
 MASK: Final = "***"
 
-#: Steps for one batch, and for each of its records. A step is a microsecond of a slow core. A value to mask takes ten
-#: of them, a URL four, a text by itself six: so that a lone record may hold 150 values, or 370 URLs in a text, or 160
-#: in a list, and one among others a hundred steps' worth more.
+#: Steps for one batch, and for each of its records. A step is a microsecond of a slow core. A value to mask takes
+#: thirteen of them, a URL four, a text by itself six: so that a lone record may hold 120 values, or 370 URLs in a text,
+#: or 160 in a list, and one among others a hundred steps' worth more.
 STEPS: Final = 1500
 RECORD_STEPS: Final = 100
 

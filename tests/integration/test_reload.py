@@ -126,6 +126,8 @@ def test_a_change_is_taken_over_in_each_of_three_ways(service: Callable[..., Ser
     assert len(messages_of(run.log)) == 3
     assert len(messages_of(run.directory / "more.jsonl")) == 1
     assert run.events() - {"reload"} == {"reloaded"}
+    told = [line for line in lines_of(run.log) if line.get("extra", {}).get("event") == "reloaded"]
+    assert {(line["level"], *sorted(line["extra"])) for line in told} == {("INFO", "cause", "changes", "event")}
 
 
 def test_an_invalid_file_changes_nothing_and_says_why(service: Callable[..., Service]) -> None:

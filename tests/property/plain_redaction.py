@@ -42,7 +42,9 @@ class PlainRedactor:
             text = pattern.sub(rf"\1{MASK}", text)
         for scheme in tokens.SCHEMES:
             text = scheme_masked(scheme, text)
-        return self.pairs_masked(text)
+        text = self.pairs_masked(text)
+        template, sign, _ = text.partition(" [not formatted with ")
+        return template + sign + MASK if sign and MASK in template else text
 
     def pairs_masked(self, text: str) -> str:
         """Word by word: what follows a word that is a secret key is masked, and the words in it are passed over."""
@@ -50,8 +52,10 @@ class PlainRedactor:
         while word := re.compile(r"[\w.\-]+").search(text, at):
             result += text[at : word.end()]
             at = word.end()
-            verdict = pairs._verdict(text, word.start(), word.end(), self.keys)
-            span = None if verdict is Verdict.PLAIN else pairs._span(text, word.start(), word.end())
+            verdict, end = pairs._verdict(text, word.start(), word.end(), self.keys)
+            result += text[at:end]
+            at = end
+            span = None if verdict is Verdict.PLAIN else pairs._span(text, word.start(), end)
             if span is None:
                 continue
             start, end, on = span
@@ -100,6 +104,9 @@ class PlainRedactor:
         """Whether the value of this key belongs to a secret key that is a value beside it."""
         keys = {"value": ("name", "key", "header"), "Value": ("Name", "Key")}.get(key, ())
         names = [mapping[name] for name in keys if isinstance(mapping.get(name), str)]
+        location = mapping.get("loc")
+        if key == "input" and isinstance(location, list):
+            names += [name for name in location[-1:] if isinstance(name, str)]
         return any(self.keys.verdict(name) is Verdict.SECRET for name in names)
 
     def items(self, items: list[Any]) -> list[Any]:
@@ -164,17 +171,17 @@ def erased(pattern: Any, text: str) -> str:
 
 def without_keys_in_pem(text: str) -> str:
     """The text without what lies between BEGIN and END, or between one of them and where the text was cut."""
-    pieces = re.split(r"(-----(?:BEGIN|END) [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)", text)
+    pieces = re.split(r"(----[ \-](?:BEGIN|END) [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?(?:-----| ----))", text)
     result, inside = "", False
     for at, piece in enumerate(pieces):
-        if piece.startswith("-----BEGIN") and at % 2:
+        if re.match("----.BEGIN", piece) and at % 2:
             result += "" if inside else piece + MASK
             inside = True
         elif at % 2:
             result += piece
             inside = False
         elif not inside:
-            ends = at + 1 < len(pieces) and pieces[at + 1].startswith("-----END")
+            ends = at + 1 < len(pieces) and bool(re.match("----.END", pieces[at + 1]))
             result += body_masked(piece) if ends else piece
     return result
 
@@ -191,6 +198,7 @@ def credentials_masked(word: str) -> str:
     if len(word) > 4096 and userinfo._SIGN.search(word):
         return MASK
     if "@" in word:
+        word = userinfo._LISTED_AT.sub(rf"\1{MASK}", word)
         if word.count("@") > 1:
             word = userinfo._mask_to_host(word)
         word = userinfo._URL_SLASHED.sub(rf"\1{MASK}@", word)

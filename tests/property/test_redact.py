@@ -27,10 +27,16 @@ _PIECES = (
     "-u [type=x,\u00a0input_value= ,\u00a0input_type= "
     "1.2.3.4:80:u: h.x:80 pass ghp_abcdefgh01234567 xoxb-12345678-a sk-abcdefghij0123456789 eyJhbGciOi "
     ".eyJzdWIiOi . AKIAABCDEFGH01234567 wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY deadbeef <Cookie Cookie(name='a' "
+    "&quot; &#39; \\u0022 \\u003d \uff1a \uff1d \u200b \\r\\n \\x1b[31m u' \u201c \u201d ` api key session id "
+    ":| [not LIKE in\u00a0( "
+    'name=" \r\n\r\n -- login is IDENTIFIED\u00a0BY mysql -pw ?code=abcdefgH1 1.2.3.4:80@u: AUTH\u00a0PLAIN '
+    "\u00a0[not\u00a0formatted\u00a0with\u00a0( ----\u00a0BEGIN\u00a0PRIVATE\u00a0KEY\u00a0---- Private-Lines:\u00a01 "
     "sha256: mailto: -----BEGIN\u00a0PRIVATE\u00a0KEY----- -----END\u00a0PRIVATE\u00a0KEY----- MIIE"
 ).split(" ")
 PIECES = tuple(piece.replace("\u00a0", " ") for piece in _PIECES)
-SUSPICIOUS = st.lists(st.sampled_from([*PIECES, " ", "\n", "\u2028", " for h/>"]), max_size=9).map("".join)
+SUSPICIOUS = st.lists(st.sampled_from([*PIECES, " ", "\n", "\n  ", "\u00a0", "\u2028", " for h/>"]), max_size=9).map(
+    "".join
+)
 ANY_TEXT = SUSPICIOUS | TEXTS
 VALUES = SUSPICIOUS | SCALARS
 TREES = st.recursive(
@@ -157,6 +163,10 @@ CARRIERS = (
     '{{"name": "DB_PASSWORD", "value": "{}"}}', "<w:Password T='x'>{} y</w:Password>",
     "\x1b[36mpwd\x1b[0m=\x1b[35m{}\x1b[0m",
     r"line\npwd={}", "next=%2F%3Fauth%3D{}", "%26auth%3D{}", 'Cookie: a="b"; c={}', "passcode={}&n=1", "http://bob:{}",
+    "API key: {}", "b'X-Api-Key: 1\\r\\nCookie: a={}; b=1'", "a:\n  password: |\n    {}\n", "a:\n  tokens:\n  - {}\n",
+    "&quot;password&quot;:&quot;{} a&quot;", "password:\u00a0{}", 'name="password"\r\n\r\n{}\r\n--x', "Token('{}')",
+    "1.2.3.4:80@bob:{}", "mysql -p{}", "alter user bob identified by '{}'", "login bob password {}",
+    "[{{'loc': ('body', 'password'), 'msg': 'm', 'input': '{}'}}]", "password=%s [not formatted with ('{}', 1): x]",
     "creds -> {}", "password=***-{}", "X-Csrf-Token: {}", "smtp_pass={}", "Server=s;Password={};Database=d",
 )  # fmt: skip
 

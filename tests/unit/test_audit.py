@@ -229,3 +229,17 @@ def test_what_is_nested_too_deeply_is_audited_all_the_same(desk: Desk) -> None:
         nested = [nested]
     desk.audit.changed("set_level", ME, {"selector": "rotator", "more": nested}, version=7)
     assert desk.entries[0]["what"] == {"selector": "rotator", "more": "(nested too deeply)"}
+
+
+def test_what_was_commanded_is_masked_in_the_file_too(tmp_path: Path) -> None:
+    """A component named for a URL, a condition with a token, and the error that repeats them; cut after masking."""
+    audit = Audit(tmp_path, own=(voice := Voice()), tell=lambda _: None, mask=Redactor().field)
+    what = {"selector": f"{'x' * 190} http://u:hunter2@h", "where": {"session_id": "hunter2"}}
+    audit.refused("set_level", ME, what, error="unknown component 'http://u:hunter2@h'", version=1)
+    nested: Any = "x"
+    for _ in range(100_000):
+        nested = [nested]
+    audit.refused("set_level", ME, {"where": nested}, error="too deep", version=1)
+    lines = (tmp_path / FILE_NAME).read_text().splitlines()
+    assert "hunter2" not in f"{lines}{voice.records}"
+    assert [json.loads(line)["what"] for line in lines][1] == {"document": "(nested too deeply)"}

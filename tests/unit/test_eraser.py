@@ -45,3 +45,17 @@ def test_where_the_steps_end_the_rest_is_masked() -> None:
     assert work.overrun
     assert masked.endswith("b***")
     assert "a" not in masked
+
+
+def test_a_match_costs_what_the_search_behind_it_may_cost() -> None:
+    """A pattern that goes to the end of a giant for each match is stopped after a few, in small texts it is not."""
+    eraser = Eraser("x.*y|x")
+    work = Work()
+    masked = eraser.erase("xa" * 100_000, work)
+    assert work.overrun
+    assert masked.endswith("a***")
+    assert masked.count("***") < 100
+    work = Work()
+    for _ in range(8):
+        assert eraser.erase("xa" * 40, work) == "***a" * 40
+    assert not work.overrun

@@ -19,6 +19,10 @@ KEYS = SecretKeys(DEFAULT_FIELDS)
         ("private_key='-----BEGIN PRIVATE KEY-----\nMIIE'", "private_key='***"),
         ("GET http://u:p@h/x?api_key=abc&page=3", "GET http://u:***@h/x?api_key=***&page=3"),
         ("{'token': 'ghp_abcdefgh12345678'}", "{'token': '***'}"),
+        (
+            "token=%s for %d [not formatted with ('abc', 'x'): TypeError: %d format]",
+            "token=*** for %d [not formatted with ***",
+        ),
     ],
 )
 def test_the_passes_work_together(text: str, expected: str) -> None:
@@ -62,6 +66,11 @@ HOSTILE = (
     "AKIAAAAAAAAAAAAAAAAA ", "ghp_aaaaaaaaaaaaaaaaaaaa ", "sk-", "<Cookie a=", "Cookie(name='a', value='",
     "1.1.1.1:1:a:b ", "1.1.1.1:1:a:b:", "a.a.", ":80:", "a:!", "key", "sig", "token value=", "token,value:",
     "<token>", "<token a=", "token a=b", "token: failed ", "token\x1b[0m", "token=a(", '\\"token\\":\\"', "pass=1 ",
+    "mysql -p", "curl -b a=b ", "?code=aaaaaaaa1", "password=a&", "password=\\n", "password: a a\n", "password:\n  a\n",
+    "api key ", "session id ", 'name="password"\n\n', "login ", "token('a'", "token in ('", "&quot;",
+    "user identified ",
+    "Private-Lines: 1\n", "aaaa\n", "1.1.1.1:1@a:", "password\u200b", "password\u00a0", "\\x1b[31m", "'password'), ",
+    " [not formatted with ", "SET PASSWORD FOR ", "jdbc:oracle:thin:a/",
     'cookie=a="', "SG.aaaaaaaaaaaaaaaa", "bot1234567:", "u:p@h ", "http://u:p@h:80/", "(a+)+$", "((a*)*)*", "\ud800",
 )  # fmt: skip
 #: What a hostile text may begin with, so that all of it lies within a value.

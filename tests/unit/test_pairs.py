@@ -136,3 +136,78 @@ def test_brackets_and_quotes_without_end_take_the_rest() -> None:
     """A value whose end is not found among a thousand brackets or escaped quotes goes to the end of the text."""
     assert mask_pairs("token=" + "[" * 5000 + "]" * 5000 + " n", KEYS) == "token=***"
     assert mask_pairs(r"token=\"" + r"\\\"" * 3000 + r"\" n", KEYS) == r"token=\"***"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # How http.client shows a request: the next header is not part of the value before it.
+        (
+            r"send: b'X-Api-Key: a\r\nCookie: b=c; d=e\r\nHost: h'",
+            r"send: b'X-Api-Key: ***\r\nCookie: ***\r\nHost: h'",
+        ),
+        (r"password=a\nb\nuser=c", r"password=***\nuser=c"),
+        # Keys of several words.
+        ("API key: abc, n", "API key: ***, n"),
+        ("Session ID = abc n", "Session ID = *** n"),
+        ('{"Private Key": "abc"}', '{"Private Key": "***"}'),
+        ("with api key 'abc' n", "with api key '***' n"),
+        # Values of several words and lines.
+        ("db_password = correct horse staple\nuser = bob", "db_password = ***\nuser = bob"),
+        ("a:\n  password: |\n    abc\n    def\n  port: 1", "a:\n  password: ***\n  port: 1"),
+        ("tokens:\n  - abc\n  - def\nport: 1", "tokens:***\nport: 1"),
+        ("secrets:\n- abc\n- def\nport: 1", "secrets:***\nport: 1"),
+        # Forms.
+        ('name="password"\r\n\r\na b\r\n--x--', 'name="password"\r\n\r\n***\n--x--'),
+        (r"""b'name="password"\r\n\r\na b\r\n--x--'""", r"""b'name="password"\r\n\r\n***\n--x--'"""),
+        ("user=a&password=S3c&ret!&n=1", "user=a&password=***&n=1"),
+        # Other quotes, escapes, spaces and separators.
+        ("&quot;password&quot;:&quot;a b&quot;,", "&quot;password&quot;:&quot;***&quot;,"),
+        (r"\u0022token\u0022:\u0022abc\u0022, n", r"\u0022token\u0022:***, n"),
+        (r"?a=1\u0026token\u003dabc n", r"?a=1\u0026token\u003d*** n"),
+        ("%27password%27%3A%27abc%27 n", "%27password%27%3A*** n"),
+        ("{u'password': u'a b'} f", "{u'password': u'***'} f"),
+        ("password=\u201ca b\u201d n", "password=\u201c***\u201d n"),
+        ("password=`a b` n", "password=`***` n"),
+        ("password:\u00a0abc n", "password:\u00a0*** n"),
+        ("password\u200b\uff1aabc n", "password\u200b\uff1a*** n"),
+        (r"\x1b[1mtoken\x1b[0m=\x1b[31mabc\x1b[0m n", r"\x1b[1mtoken\x1b[0m=\x1b[31m*** n"),
+        ("\x1b[1mpassword\x1b[K=abc n", "\x1b[1mpassword\x1b[K=*** n"),
+        # SQL, calls, errors of pydantic, netrc.
+        ("WHERE token IN ('a', 'b') AND x", "WHERE token IN *** AND x"),
+        ("WHERE password LIKE 'abc%' AND x", "WHERE password LIKE '***' AND x"),
+        ("HTTPBasicAuth('bob', 'abc') n", "HTTPBasicAuth(***) n"),
+        ("Token(value='abc', n=1) n", "Token(***) n"),
+        (
+            "{'loc': ('body', 'password'), 'msg': 'too short', 'input': 'abc', 'n': 1}",
+            "{'loc': ('body', 'password'), 'msg': 'too short', 'input': '***', 'n': 1}",
+        ),
+        ("machine h login bob password abc n", "machine h login bob password *** n"),
+        # Other languages, and keys that are written together.
+        ("secretkey=a passwort=b mot_de_passe=c", "secretkey=*** passwort=*** mot_de_passe=***"),
+        ("contrase\u00f1a=d kennwort: e", "contrase\u00f1a=*** kennwort: ***"),
+    ],
+)  # fmt: skip
+def test_values_are_masked_as_applications_write_them(text: str, expected: str) -> None:
+    """Dumps of requests, configuration and SQL, in the forms that libraries and people give them."""
+    assert mask_pairs(text, KEYS) == expected
+    assert mask_pairs(expected, KEYS) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "duplicate key: bob, primary key: id, cache key: user:1, public key: ssh-ed25519",
+        'SELECT "auth_user"."password", "auth_user"."last_login" FROM "auth_user"',
+        'File "/app/auth.py", line 3, in get_token: return self.load(user)',
+        "auth: ok, token: none; csrf: disabled, master key: loaded",
+        "Settings(password=None, token=None, secret=False)",
+        "InvalidToken('no such user') and SecretStr('**********')",
+        "the token author: bob",
+        "session: new connection",
+        "is the password in (a, b) the old one",
+    ],
+)
+def test_ordinary_lines_of_libraries_stay(text: str) -> None:
+    """What Django, loguru, pydantic and tracebacks write all day, without a secret in it."""
+    assert mask_pairs(text, KEYS) == text

@@ -18,6 +18,10 @@ BEGIN, END = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
         (f"MIIE{END}x{BEGIN}MIIF", f"***{END}x{BEGIN}***"),
         (f"{BEGIN}MIIE{BEGIN}MIIF{END}", f"{BEGIN}***{END}"),
         ("-----BEGIN PGP PRIVATE KEY BLOCK-----\nxyz", "-----BEGIN PGP PRIVATE KEY BLOCK-----***"),
+        (
+            "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nMIIE\n---- END SSH2 ENCRYPTED PRIVATE KEY ----",
+            "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----***---- END SSH2 ENCRYPTED PRIVATE KEY ----",
+        ),
         ("-----BEGIN CERTIFICATE-----\nMIIE\n", "-----BEGIN CERTIFICATE-----\nMIIE\n"),
         ("-----BEGIN PRIVATE KEY", "-----BEGIN PRIVATE KEY"),
     ],

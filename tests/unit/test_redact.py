@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from logbus.collectors.decode import Batch, Raised, Record
+from logbus.collectors.decode import Batch, Raised, Record, Source
 from logbus.collectors.redaction.redact import DEFAULT_FIELDS, Redactor
 from logbus.errors import ConfigurationError
 from tests.property.batches import batch_of, payload_of
@@ -320,3 +320,29 @@ def test_a_record_of_a_thousand_suspicious_texts_passes_none_unseen() -> None:
     assert masked.count("***") > 500
     assert sum(text.endswith("token=***") for text in masked) > 40
     assert masked[900:] == ["plain"] * 20
+
+
+def test_who_speaks_is_masked_without_records_too() -> None:
+    """The names of a MARK, of a counter page and of the loggers that a worker has go where nobody redacts again."""
+    source = Source("h", 7, "http://u:hunter2@w", "token=hunter2")
+    names = ["app", "password=hunter2"]
+    Redactor().source(source, names)
+    assert source == Source("h", 7, "http://u:***@w", "token=***")
+    assert names == ["app", "password=***"]
+
+
+def test_call_sites_with_giant_names_are_not_remembered() -> None:
+    """What a redactor remembers of call sites is bounded in bytes, not in their number alone."""
+    redactor = Redactor()
+    for name in ("app", "x" * 200_000):
+        payload = payload_of(_record("m"))
+        payload[1][0][0] = name
+        redactor.redact(batch_of(payload))
+    assert [site.logger for site in redactor._clean_sites] == ["app"]
+
+
+def test_errors_of_pydantic_are_masked_by_their_location() -> None:
+    """The input of a field that is a secret stands beside the name of the field, not under it."""
+    errors = [{"loc": ["body", name], "msg": "m", "input": "hunter2"} for name in ("password", "city")]
+    batch = _redacted(_record(nested={"errors": errors}))
+    assert batch.records[0].nested == {"errors": [errors[0] | {"input": "***"}, errors[1]]}

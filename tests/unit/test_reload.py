@@ -14,7 +14,7 @@ from logbus.collectors.commands import Asker
 from logbus.collectors.configuration.read import read
 from logbus.collectors.destinations import destinations
 from logbus.collectors.receiver import Receiver
-from logbus.collectors.redact import Redactor
+from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.reload import MAX_LINES, Reloader
 from logbus.errors import ConfigurationError, ControlError, LogbusError, PageError, SinkError
 from tests.bench import RouterBench
@@ -46,6 +46,7 @@ class Bench(RouterBench):
             complain=self.told.append,
             tell=self.told.append,
             say=self.say,
+            note=self.note,
         )
 
     def write(self, *sinks: dict[str, Any], **sections: Any) -> None:
@@ -59,9 +60,13 @@ class Bench(RouterBench):
             raise self.refusal
         self.levels.append((dict(levels), set(selectors)))
 
-    def say(self, message: str, *, notice: bool = False, **fields: str | int) -> None:
-        """The collector's own record."""
-        self.said.append((message, {"notice": notice, **fields}))
+    def say(self, message: str, **fields: str | int) -> None:
+        """The collector's own record, a warning."""
+        self.said.append((message, {"notice": False, **fields}))
+
+    def note(self, message: str, **fields: str | int) -> None:
+        """The collector's own record, no warning."""
+        self.said.append((message, {"notice": True, **fields}))
 
     def looked(self) -> bool:
         """A look at the file, as each turn of the loop has one."""

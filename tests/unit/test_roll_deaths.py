@@ -11,9 +11,10 @@ import pytest
 
 from logbus import folded
 from logbus.collectors import roll as roll_module
+from logbus.collectors.decode import Source
 from logbus.collectors.ledger import Ledger, WorkerRow
 from logbus.collectors.mark import MAX_COUNT
-from logbus.collectors.roll import LIVE_S, OWN, QUIET_S, Loss
+from logbus.collectors.roll import LIVE_S, OWN, QUIET_S, Loss, Roll
 from logbus.collectors.rows import OLDER
 from logbus.counters import CHUNK_BYTES, DeadPage
 from logbus.errors import PageError
@@ -332,3 +333,17 @@ def test_those_who_have_gone_are_folded_while_the_collector_runs(
     older = rolled.row(OLDER)
     assert (older.emitted, older.collected, rolled.ledger.total()["emitted"]) == (6, 6, 10)
     assert rolled.balanced()
+
+
+def test_the_name_in_a_page_is_masked(tmp_path: Path, clock: Clock) -> None:
+    """A worker that died while no collector ran is known by its page alone; its name may hold a password."""
+
+    def mask(source: Source) -> None:
+        source.worker = "***"
+
+    with closing(Rolled(tmp_path, clock)) as rolled:
+        rolled.roll = Roll(rolled.ledger, rolled.pages, fresh=False, mask=mask)
+        page(rolled, A, emitted=2, sent=0).close()
+        rolled.sweep(after=QUIET)
+        assert rolled.sweep(after=QUIET) == [Loss("***", "worker_lost", 2, 0)]
+        assert rolled.row().worker == "***"

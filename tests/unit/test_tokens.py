@@ -19,6 +19,11 @@ AWS_ID, AWS_SECRET = "AKIA" + "IOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/" + "bP
         ("xoxb-", "123456-abc"), ("xapp-", "1-A1-abc"), ("sk_live_", "a1" * 12), ("rk_test_", "a1" * 12),
         ("whsec_", "a1" * 16), ("sk-", "proj-" + "a1" * 20), ("AIza", "a1" * 18), ("ya29.", "a1" * 18),
         ("GOCSPX-", "a1" * 14), ("SG.", "a1" * 11 + "." + "a1" * 21), ("npm_", "a1" * 18), ("pypi-", "a1" * 40),
+        ("glrt-", "a1-" * 7), ("gldt-", "a1-" * 7), ("dop_v1_", "a1" * 32), ("shpat_", "a1" * 16), ("gsk_", "a1" * 26),
+        ("dckr_pat_", "a1_" * 9), ("xai-", "a1" * 40), ("nvapi-", "a1" * 32), ("lin_api_", "a1" * 20),
+        ("hvb.", "a1" * 12),
+        ("rubygems_", "a1" * 24), ("ATATT3", "xFfGF0" * 9), ("NRAK-", "A1" * 13), ("dapi", "a1" * 16),
+        ("key-", "a1" * 16),
         ("hf_", "a1" * 17), ("hvs.", "a1" * 24), ("bot123456789:", "a1" * 17), ("AGE-SECRET-KEY-1", "A1" * 29),
         ("https://hooks.slack.com/services/", "T0/B0/a1b2c3"),
     ],
@@ -29,6 +34,7 @@ def test_tokens_with_a_known_prefix_are_masked(prefix: str, rest: str, text: str
     masked = mask_tokens(text.format(prefix + rest))
     assert masked.startswith(text.partition("{")[0] + prefix + "***")
     assert rest[-5:] not in masked
+    assert rest[-5:] not in mask_tokens(text.format(prefix + rest) + " and words" * 200)
 
 
 @pytest.mark.parametrize(
@@ -115,3 +121,42 @@ def test_where_the_steps_end_the_rest_is_masked() -> None:
         assert work.overrun
         assert masked.endswith("***")
         assert "secret" not in masked
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("GET /callback?code=4a0AbCdEf12&state=x", "GET /callback?code=***&state=x"),
+        ("GET /x?code=NOT_FOUND&n=1 and ?code=404", "GET /x?code=NOT_FOUND&n=1 and ?code=404"),
+        ("?key=a1b2c3d4e5f6a1b2c3d4e5f6&q=x", "?key=***&q=x"),
+        ("?key=users&appid=7", "?key=users&appid=7"),
+        ("SAMLResponse=PHNhbWxwOlJlc3A%2B&x=1", "SAMLResponse=***&x=1"),
+        (r"send: 'AUTH PLAIN AGJvYgBodW50ZXI=\r\n'", r"send: 'AUTH PLAIN ***\r\n'"),
+        ("CREATE USER bob IDENTIFIED BY 'a b' x", "CREATE USER bob IDENTIFIED BY '***' x"),
+        ("alter user bob identified by 'a b' x", "alter user bob identified by '***' x"),
+        ("vehicle identified by 'scanner 3'", "vehicle identified by 'scanner 3'"),
+        ("SET PASSWORD FOR bob = 'a b'", "SET PASSWORD FOR bob = '***'"),
+        ("jdbc:oracle:thin:bob/abc@h:1521:orcl", "jdbc:oracle:thin:bob/***@h:1521:orcl"),
+        ("sshpass -p abc ssh h", "sshpass -p *** ssh h"),
+        ("['sshpass', '-p', 'abc', 'ssh']", "['sshpass', '-p', '***', 'ssh']"),
+        ("redis-cli -h r -a abc ping", "redis-cli -h r -a *** ping"),
+        ("mysqldump -u root -pabc shop > x", "mysqldump -u root -p*** shop > x"),
+        ("mysqldump --port 3306 -P 3307 shop", "mysqldump --port 3306 -P 3307 shop"),
+        ("curl -b 'sid=abc; b=d' https://h", "curl -b 'sid=***' https://h"),
+        ("curl -b cookies.txt https://h", "curl -b cookies.txt https://h"),
+        ("Private-Lines: 2\nAAAB\nCCCD==\nPrivate-MAC: x", "Private-Lines: 2\n***Private-MAC: x"),
+        ("client-key-data: LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVk", "client-key-data: LS0tLS1CRUdJTi***"),
+        ("/api/webhooks/123456789012/abcdefghij-ABCDEFGHIJ_0", "/api/webhooks/123456789012/***"),
+    ],
+)
+def test_what_its_place_makes_a_secret_is_masked(text: str, expected: str) -> None:
+    """Queries of OAuth and of services, SMTP, SQL and the command lines of clients; not what only looks like them."""
+    assert mask_tokens(text) == expected
+    assert mask_tokens(expected) == expected
+    around = "words of prose, " * 100
+    assert mask_tokens(f"{around}\n{text}\n{around}") == f"{around}\n{expected}\n{around}"
+
+
+def test_a_pair_behind_bearer_is_no_token() -> None:
+    """What an answer of OAuth says beside its type stays readable."""
+    assert mask_schemes("token_type=Bearer expires_in=3600") == "token_type=Bearer expires_in=3600"

@@ -50,6 +50,12 @@ from logbus.collectors.redaction.work import Work
         ("curl --user 'bob:p:w' x --proxy-user=bob:pw", "curl --user 'bob:***' x --proxy-user=bob:***"),
         ("['curl', '-u', 'bob:pw']", "['curl', '-u', 'bob:***']"),
         ("http://a:b,http://c:d@e", "http://a:***@e"),
+        ("1.2.3.4:80@bob:pw", "1.2.3.4:***@bob:***"),
+        ("http://p.example.com:80@bob:pw n", "http://p.example.com:***@bob:*** n"),
+        ("http://proxy:8080:bob:pw", "http://proxy:8080:bob:***"),
+        (f"{'u' * 100}:pw@h.example.com:80", f"{'u' * 100}:***@h.example.com:80"),
+        (f"//{'u' * 100}:pw@h", f"//{'u' * 100}:***@h"),
+        (f"1.2.3.4:80:{'u' * 200}:pw", f"1.2.3.4:80:{'u' * 200}:***"),
     ],
 )
 def test_credentials_of_urls_are_masked(text: str, expected: str) -> None:
@@ -60,6 +66,7 @@ def test_credentials_of_urls_are_masked(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "pip install git+ssh://git@github.com/org/repo.git",
         "mail bob@example.com at http://example.com/",
         "https://example.com/@user/post",
         "https://example.com:8080/@user?to=a@b.c",

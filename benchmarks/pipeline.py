@@ -13,7 +13,6 @@ ledger must account for every record.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -28,6 +27,7 @@ from typing import Any, Final
 
 import zmq
 
+from benchmarks.command import asked
 from benchmarks.feed import END, Feeder, payloads
 from benchmarks.record import floor_seconds
 from benchmarks.report import machine
@@ -233,28 +233,20 @@ def render(document: Mapping[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description="What the stages cost.")
-    parser.add_argument("--tiny", action="store_true", help="as small as can be: proves that it works, no figures")
-    parser.add_argument("--seed", type=int, default=None, help="of the order of the runs")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="where the figures go, as JSON")
-    chosen = parser.parse_args(arguments)
-    for name in [name for name in os.environ if name.startswith("LOGBUS_")]:
-        del os.environ[name]  # a setting of the caller's would be measured too
-    seed = random.SystemRandom().randrange(1_000_000) if chosen.seed is None else chosen.seed
+    chosen = asked("benchmarks.pipeline", "What the stages cost.", RESULTS, arguments)
     where = machine()
-    figures = measure(TINY if chosen.tiny else QUICK, seed)
+    figures = measure(TINY if chosen.tiny else QUICK, chosen.seed)
     value = figures["plain"]["in_floors"]["median"]
     what = "collector with default redaction, to the floor"
     document = {
         "mode": "tiny" if chosen.tiny else "quick",
-        "seed": seed,
+        "seed": chosen.seed,
         "machine": where,
         "load_average_after": list(os.getloadavg()),
         **figures,
         "bounds": [{"what": what, "value": value, "bound": BOUND, "held": value <= BOUND}],
     }
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
-    chosen.output.write_text(json.dumps(document, indent=1) + "\n")
+    chosen.write(document)
     print(render(document))
     print(f"written to {chosen.output}")
     return 0

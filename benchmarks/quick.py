@@ -7,8 +7,6 @@ the machine may be busy. ``--tiny`` only proves that it all works; its figures m
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import random
 import tempfile
@@ -19,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 from benchmarks import collectors, producers, startup
 from benchmarks.collectors import Carried
+from benchmarks.command import asked
 from benchmarks.producers import Cost
 from benchmarks.record import PACED_BURST
 from benchmarks.report import machine, render, summary
@@ -153,29 +152,21 @@ def measure(size: Size, seed: int) -> Runs:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quick", description="The promised ratios.")
-    parser.add_argument("--tiny", action="store_true", help="as small as can be: proves that it works, no figures")
-    parser.add_argument("--seed", type=int, default=None, help="of the order of the runs")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="where the figures go, as JSON")
-    chosen = parser.parse_args(arguments)
-    for name in [name for name in os.environ if name.startswith("LOGBUS_")]:
-        del os.environ[name]  # a setting of the caller's would be measured too
-    seed = random.SystemRandom().randrange(1_000_000) if chosen.seed is None else chosen.seed
+    chosen = asked("benchmarks.quick", "The promised ratios.", RESULTS, arguments)
     size = TINY if chosen.tiny else QUICK
     where = machine()
-    runs = measure(size, seed)
+    runs = measure(size, chosen.seed)
     document = {
         "mode": "tiny" if chosen.tiny else "quick",
         "rounds": size.rounds,
-        "seed": seed,
+        "seed": chosen.seed,
         "machine": where,
         "load_average_after": list(os.getloadavg()),
         **summary(runs.producers, runs.carried, runs.startup, runs.steady),
         "void": runs.void,
         "ledger": runs.ledger,
     }
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
-    chosen.output.write_text(json.dumps(document, indent=1) + "\n")
+    chosen.write(document)
     print(render(document))
     print(f"written to {chosen.output}")
     return 0

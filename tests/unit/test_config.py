@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -14,6 +13,7 @@ from logbus.collectors.configuration import read as config
 from logbus.collectors.configuration.read import Bus, ConsoleSink, FileSink, Settings, load
 from logbus.collectors.redaction.redact import DEFAULT_FIELDS
 from logbus.errors import ConfigurationError
+from tests.refused import problems
 
 pytestmark = pytest.mark.usefixtures("working_directory")
 
@@ -30,16 +30,6 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return write_file
-
-
-def problems(file: Path | None, overrides: dict[str, Any] | None = None, **environ: str) -> list[str]:
-    """The lines about settings that are wrong, as a user sees them; those of the file alone without its name."""
-    with pytest.raises(ConfigurationError) as caught:
-        load(file, overrides, environ)
-    assert caught.value.exit_code == 2
-    if caught.value.source == str(file):
-        return caught.value.problems
-    return str(caught.value).splitlines()
 
 
 def test_with_nothing_said_a_console_and_a_json_file(tmp_path: Path) -> None:

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from logbus.collectors.configuration.kinds import MAX_LEVELS, level_name
 from logbus.collectors.configuration.read import DEFAULT_ORIGIN, ConsoleSink, FileSink, load, read
 from logbus.errors import ConfigurationError
+from tests.refused import Write, json_writer, problems
 
 pytestmark = pytest.mark.usefixtures("working_directory")
-
-Write = Callable[[object], Path]
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """Writes a configuration file as JSON, and gives its path."""
-
-    def write_file(document: object) -> Path:
-        path = tmp_path / "c.json"
-        path.write_text(json.dumps(document))
-        return path
-
-    return write_file
-
-
-def problems(path: Path | None, overrides: dict[str, Any] | None = None, **environ: str) -> list[str]:
-    """The lines about settings that are wrong."""
-    with pytest.raises(ConfigurationError) as caught:
-        load(path, overrides, environ)
-    return caught.value.problems
+    return json_writer(tmp_path)
 
 
 def test_levels_are_selectors_and_numbers(write: Write) -> None:

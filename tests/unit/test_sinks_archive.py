@@ -20,6 +20,9 @@ from logbus.collectors.sinks.journal import journal_of
 from tests.eventually import eventually
 from tests.lives import Life, archived, lines_of
 
+#: Everything is kept.
+_ALL = Retention()
+
 
 def test_a_rotated_file_is_renamed_compressed_and_listed(tmp_path: Path) -> None:
     """Rotation gives a sortable name in UTC, then the compressed form replaces the file, with its times and mode."""
@@ -225,16 +228,9 @@ def test_nothing_is_opened_or_started_before_it_is_told_to(tmp_path: Path) -> No
 
 def test_the_thread_compresses_and_removes_by_itself(tmp_path: Path) -> None:
     """A real archive compresses what is rotated and removes what is too old, gives way to others, and ends at close."""
-    path = tmp_path / "app.jsonl"
-    (tmp_path / "state").mkdir()
     told: list[str] = []
-    archive = Archive(
-        path,
-        name="main",
-        journal=journal_of(tmp_path / "state", path),
-        retention=parse_retention(["1 file", "1 s"]),
-        compression="zst",
-        tell=told.append,
+    path, archive = _archive(
+        tmp_path, retention=parse_retention(["1 file", "1 s"]), compression="zst", tell=told.append
     )
     path.write_text("one\n")
     archive.recover(_identity(path))
@@ -263,16 +259,7 @@ def test_closing_does_not_wait_for_a_compression(tmp_path: Path, monkeypatch: py
             threading.Event().wait(0.001)
 
     monkeypatch.setattr(pack, "compress", endless)
-    path = tmp_path / "app.jsonl"
-    (tmp_path / "state").mkdir()
-    archive = Archive(
-        path,
-        name="main",
-        journal=journal_of(tmp_path / "state", path),
-        retention=Retention(),
-        compression="gz",
-        tell=print,
-    )
+    path, archive = _archive(tmp_path)
     path.write_text("one\n")
     archive.recover(_identity(path))
     rotated = archive.rotate(path, _identity(path))
@@ -299,17 +286,8 @@ def test_who_asks_does_not_wait_for_a_disk(tmp_path: Path) -> None:
 
 def test_a_system_without_another_thread_stops_no_rotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told, once, and the thread is started by the rotation for which there is one."""
-    path = tmp_path / "app.jsonl"
-    (tmp_path / "state").mkdir()
     told: list[str] = []
-    archive = Archive(
-        path,
-        name="main",
-        journal=journal_of(tmp_path / "state", path),
-        retention=Retention(),
-        compression="gz",
-        tell=told.append,
-    )
+    path, archive = _archive(tmp_path, tell=told.append)
 
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -330,16 +308,7 @@ def test_a_system_without_another_thread_stops_no_rotation(tmp_path: Path, monke
 
 def test_it_can_be_opened_again_after_it_was_closed(tmp_path: Path) -> None:
     """A sink that is opened again, as after a failed start, has its archive with all that it knew."""
-    path = tmp_path / "app.jsonl"
-    (tmp_path / "state").mkdir()
-    archive = Archive(
-        path,
-        name="main",
-        journal=journal_of(tmp_path / "state", path),
-        retention=Retention(),
-        compression="gz",
-        tell=print,
-    )
+    path, archive = _archive(tmp_path)
     for count in (1, 2):
         path.write_text("line\n")
         archive.recover(_identity(path))
@@ -349,6 +318,21 @@ def test_it_can_be_opened_again_after_it_was_closed(tmp_path: Path) -> None:
         archive.close()
 
     assert len(list(tmp_path.glob("app.*.gz"))) == 2
+
+
+def _archive(
+    directory: Path,
+    *,
+    retention: Retention = _ALL,
+    compression: str = "gz",
+    tell: Callable[[str], None] = print,
+) -> tuple[Path, Archive]:
+    """The path of a sink's file, and its archive with all that is real."""
+    path = directory / "app.jsonl"
+    state = directory / "state"
+    state.mkdir()
+    journal = journal_of(state, path)
+    return path, Archive(path, name="main", journal=journal, retention=retention, compression=compression, tell=tell)
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from logbus.bus import Endpoint, control_endpoint, publisher_socket, pull_socket
 from logbus.collectors.decode import Batch, decode
 from logbus.collectors.mark import Mark, decode_mark, decode_names
 from logbus.collectors.zap import Doorkeeper
-from logbus.control import PRODUCER_TOPIC, State, pack_acknowledgement
+from logbus.control import PRODUCER_TOPIC, State, pack_acknowledgement, pack_personal
 from logbus.producers import producer
 from logbus.rules import Levels, Rule
 from logbus.wire import ACK_WANTED, BYE, DATA, NAMES, unpack_frame
@@ -220,7 +220,7 @@ class Peer:
                 ready = dict(poller.poll(5))
                 doorkeeper.answer()
                 if publisher in ready:
-                    self._listen(publisher.recv())
+                    self._listen(publisher)
                 if self._say is not None:
                     self.state = self._say
                     publisher.set(zmq.XPUB_WELCOME_MSG, self.state.pack(welcome=True))
@@ -239,9 +239,17 @@ class Peer:
             publisher.close(0)
             pull.close(0)
 
-    def _listen(self, message: bytes) -> None:
-        if message[1:].startswith(PRODUCER_TOPIC):
-            (self.listeners.add if message[0] else self.listeners.discard)(message[2:])
+    def _listen(self, publisher: zmq.Socket[bytes]) -> None:
+        message = publisher.recv()
+        if not message[1:].startswith(PRODUCER_TOPIC):
+            return
+        producer = message[2:]
+        if message[0]:
+            self.listeners.add(producer)
+            # As a collector does: what was published since the welcome has passed this listener by.
+            publisher.send(pack_personal(producer, self.state.pack(welcome=True)))
+        else:
+            self.listeners.discard(producer)
 
     def _take(self, frame: bytes) -> bytes:
         header, payload = unpack_frame(frame)

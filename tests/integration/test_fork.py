@@ -72,7 +72,7 @@ say(counts=counts)
 @pytest.mark.timeout(600)
 def test_forks_while_threads_log(peer: Peer, start_worker: StartWorker, scale: Callable[[int, int], int]) -> None:
     """A process of three busy threads forks on and on: every record of every process arrives once, in order."""
-    forks = scale(2000, 100)
+    forks = scale(2000, 40)
     # Its own threads are what Python 3.12 warns of.
     worker = start_worker(FORKS, str(forks), options=("-W", "ignore::DeprecationWarning"))
     worker.wait(timeout=500)

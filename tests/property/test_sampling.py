@@ -21,7 +21,7 @@ from logbus.collectors.filter import SinkFilter
 from logbus.collectors.format import Formatter, JsonFormat
 from logbus.collectors.hold import Hold, Settled
 from logbus.collectors.plan import Slot
-from logbus.collectors.route import Destination
+from logbus.collectors.route import MAX_RETIRED, Destination
 from logbus.collectors.sample import Sampling
 from logbus.collectors.sinks.memory import MemorySink
 from tests.bench import RouterBench
@@ -129,6 +129,7 @@ class Pipeline(RuleBasedStateMachine):
                 self.sinks.setdefault(name, []).append(sink)
             running[name] = sink, slot
             destinations.append(Destination(sink, SinkFilter(level), form, slot, policy))
+        eventually(self._few_still_end)
         self.router.commit(self.router.prepare(destinations, self.bench.make))
         self.running = running
         self.formats = {name: form for name, (_, form, _) in wanted.items()}
@@ -137,6 +138,11 @@ class Pipeline(RuleBasedStateMachine):
     def settle(self) -> None:
         """What has ended is let go."""
         self.router.settle()
+
+    def _few_still_end(self) -> bool:
+        """Whether another reload is let in: the writers of earlier ones end on their own threads."""
+        self.router.settle()
+        return len(self.router.retired) <= MAX_RETIRED
 
     @invariant()
     def books_balance(self) -> None:

@@ -25,7 +25,6 @@ from logbus.errors import ConfigurationError
 #: Modes with and without a group that may pass or write.
 DIRECTORY_MODE, PRIVATE_DIRECTORY_MODE = 0o710, 0o700
 SOCKET_MODE, PRIVATE_SOCKET_MODE = 0o660, 0o600
-LEVELS_MODE = 0o640
 
 
 @dataclass(frozen=True, slots=True)

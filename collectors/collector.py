@@ -27,7 +27,7 @@ from logbus.collectors.allowed import Allowed
 from logbus.collectors.claim import Claim
 from logbus.collectors.commands import Asker, Wait
 from logbus.collectors.control import Control
-from logbus.collectors.decode import Batch
+from logbus.collectors.decode import Batch, Source
 from logbus.collectors.handshake import Handshake
 from logbus.collectors.histogram import Histogram
 from logbus.collectors.identities import Identities
@@ -120,7 +120,7 @@ class Collector:
                 self._ledger,
                 endpoint.pages,
                 fresh=fresh or self._ledger.quarantined is not None,
-                mask=lambda source: self._receiver.redactor.source(source),  # noqa: PLW0108
+                mask=self._mask_source,
             )
             for line in self._own.tell_past(self._ledger.damage, self._ledger.resolve_intents()):
                 tell(line)
@@ -145,7 +145,7 @@ class Collector:
                 ordered={"reload": self._reload_command, "stop": self._stop_command},
                 tell=tell,
                 report=self._report_state,
-                mask=lambda key, value: self._receiver.redactor.field(key, value),  # noqa: PLW0108
+                mask=self._mask_field,
             )
             self._reloader = self._make_reloader(configuration, state) if configuration is not None else None
             self._control.bind(control_claim)
@@ -332,6 +332,14 @@ class Collector:
 
     def _make_writer(self, sink: Sink, behind: Sequence[Writer], latency: Histogram) -> Writer:
         return Writer(sink, self._ledger, complain=self._complaints.append, behind=behind, latency=latency)
+
+    # A reload exchanges the redactor: it is asked for at each call.
+
+    def _mask_source(self, source: Source) -> None:
+        self._receiver.redactor.source(source)
+
+    def _mask_field(self, key: str, value: Any) -> Any:
+        return self._receiver.redactor.field(key, value)
 
     def _make_reloader(self, configuration: Configuration, state: Path) -> Reloader:
         # Only here: a collector without a file, as in an application's tests, loads no configuration library.

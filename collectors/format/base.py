@@ -64,7 +64,8 @@ def _json_escape(code: int) -> str:
     return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
 
 
-_JSON_ESCAPES: Final = Escapes(_json_escape)
+#: ``\\uXXXX``, as JSON has it.
+JSON_ESCAPES: Final = Escapes(_json_escape)
 
 
 class Formatter(Protocol):
@@ -135,9 +136,25 @@ def many_unsafe(text: str) -> bool:
     return len(text) > MANY_UNSAFE and next(islice(UNSAFE.finditer(text), MANY_UNSAFE, None), None) is not None
 
 
+def without_unsafe(text: str, escapes: Escapes) -> str:
+    """The text with its unsafe characters escaped; nearly every text has none, which ``isprintable`` knows at once.
+
+    Where they are many, all that is not ASCII is escaped with them, as Python would write it.
+    """
+    if text.isprintable():
+        return text
+    if len(text) > MANY_UNSAFE:
+        for control in CONTROLS:
+            if control in text:
+                text = text.replace(control, escapes[ord(control)])
+        if text.isascii() or many_unsafe(text):
+            return text.encode("ascii", "backslashreplace").decode()
+    return UNSAFE_RUN.sub(lambda found: found[0].translate(escapes), text)
+
+
 def json_escape(found: re.Match[str]) -> str:
     r"""``\uXXXX`` for each of the unsafe characters, twice for one that UTF-16 holds as two."""
-    return found[0].translate(_JSON_ESCAPES)
+    return found[0].translate(JSON_ESCAPES)
 
 
 def level_name(site: Site) -> str:

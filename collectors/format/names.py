@@ -79,7 +79,8 @@ def _unfit_value(value: Any) -> str | None:
     if type(value) is str:
         if len(value) > MAX_TEXT:
             return f"expected at most {MAX_TEXT} characters, found {len(value)}"
-        return None if _is_utf8(value) else "expected characters that UTF-8 has, found half a surrogate pair"
+        half = any("\ud800" <= character <= "\udfff" for character in value)
+        return "expected characters that UTF-8 has, found half a surrogate pair" if half else None
     if type(value) is bool:
         return None
     if type(value) is int:
@@ -120,14 +121,6 @@ def _called(field: str, rename: Mapping[str, str]) -> str:
 
 def _is_name(name: Any) -> bool:
     return type(name) is str and 0 < len(name) <= MAX_NAME and not UNSAFE.search(name) and not name.isspace()
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _key(key: str) -> str:

@@ -28,7 +28,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from logbus.collectors.decode import Batch
-from logbus.collectors.format.base import CONTROLS, MANY_UNSAFE, UNSAFE_RUN, json_escape, many_unsafe
+from logbus.collectors.format.base import JSON_ESCAPES, without_unsafe
 from logbus.collectors.format.json import JsonFormat
 from logbus.collectors.format.names import Names
 from logbus.collectors.shown import without_secrets
@@ -140,23 +140,10 @@ def _line(text: object, room: int) -> bytes:
     text = str.__str__(text).removesuffix("\n")
     if not text:
         raise ValueError("expected a line, found an empty text")
-    line = b"" if len(text) >= room else _safe(text).encode() + b"\n"
+    line = b"" if len(text) >= room else without_unsafe(text, JSON_ESCAPES).encode() + b"\n"
     if not 0 < len(line) <= room:
         raise ValueError(f"expected lines of at most {MAX_BYTES} bytes in a batch, found more")
     return line
-
-
-def _safe(text: str) -> str:
-    """The text with unsafe characters escaped; where they are many, with all that is not ASCII."""
-    if text.isprintable():
-        return text
-    if len(text) > MANY_UNSAFE:
-        for control in CONTROLS:
-            if control in text:
-                text = text.replace(control, f"\\u{ord(control):04x}")
-        if text.isascii() or many_unsafe(text):
-            return text.encode("ascii", "backslashreplace").decode()
-    return UNSAFE_RUN.sub(json_escape, text)
 
 
 def _refusal(expected: str, found: str) -> ConfigurationError:
@@ -178,4 +165,4 @@ def _short(text: str) -> str:
 
 def _escaped(text: str) -> str:
     text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    return UNSAFE_RUN.sub(json_escape, text)
+    return without_unsafe(text, JSON_ESCAPES)

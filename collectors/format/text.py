@@ -27,15 +27,12 @@ import msgspec
 
 from logbus.collectors.decode import Batch, Raised, Record, Site
 from logbus.collectors.format.base import (
-    CONTROLS,
     EMPTY_MESSAGE,
-    MANY_UNSAFE,
     PROMOTED,
-    UNSAFE_RUN,
     Escapes,
     level_name,
-    many_unsafe,
     timestamps,
+    without_unsafe,
 )
 from logbus.collectors.format.names import Names
 from logbus.levels import STANDARD_LEVELS, bucket_of
@@ -161,19 +158,7 @@ def _quoted(text: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """The text with unsafe characters escaped; nearly every text has none, which ``isprintable`` knows at once.
-
-    Where they are many, all that is not ASCII is escaped with them.
-    """
-    if text.isprintable():
-        return text
-    if len(text) > MANY_UNSAFE:
-        for control in CONTROLS:
-            if control in text:
-                text = text.replace(control, f"\\x{ord(control):02x}")
-        if text.isascii() or many_unsafe(text):
-            return text.encode("ascii", "backslashreplace").decode()
-    return UNSAFE_RUN.sub(lambda found: found[0].translate(_ESCAPES), text)
+    return without_unsafe(text, _ESCAPES)
 
 
 def _escape(code: int) -> str:

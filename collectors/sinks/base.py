@@ -1,10 +1,53 @@
-"""What every sink does. A sink is used by one thread, its writer (:mod:`logbus.collectors.writer`)."""
+"""What every sink does. A sink is used by one thread, its writer (:mod:`logbus.collectors.writer`).
+
+A local sink (a file, the console) takes a write whole or not at all. A remote one has an answer for it: some of its
+first records have ended, delivered or refused for good, and the others come again; or nothing has, and it is tried
+again. So that a restart loses nothing that the other side has not got, what nobody can tell is tried again and counted
+as possibly there twice.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 from logbus.collectors.rows import Intent, Range
+from logbus.errors import LogbusError
+
+
+class Refusal(NamedTuple):
+    """Whole lines that the other side refuses for good, how many records they are, and why."""
+
+    lines: bytes
+    records: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a write: its first ``records`` have ended, and the others stay in the queue.
+
+    ``refused`` are those of them that will never be delivered, the others are. ``resent`` counts records, of this
+    write or of earlier ones, that the other side may have twice.
+    """
+
+    records: int
+    refused: tuple[Refusal, ...] = ()
+    resent: int = 0
+
+
+class TryAgainError(LogbusError):
+    """Raised by a write of which nothing has ended, and which is to be tried again.
+
+    ``after_s`` is how many seconds the other side wants to be left alone, 0 for no word about it. ``doubtful`` records
+    of the write may have arrived all the same, and will then be there twice.
+    """
+
+    def __init__(self, message: str, *, after_s: float = 0.0, doubtful: int = 0) -> None:
+        super().__init__(message)
+        self.after_s = after_s
+        self.doubtful = doubtful
 
 
 class Sink(Protocol):
@@ -28,8 +71,8 @@ class Sink(Protocol):
     def intent(self, count: int, length: int, delivered_before: int, ranges: tuple[Range, ...]) -> Intent:
         """What a write of ``length`` bytes that comes next is going to do."""
 
-    def write(self, data: bytes) -> None:
-        """Writes whole lines, all of them or (after :meth:`undo`) none. Raises OSError."""
+    def write(self, data: bytes) -> Sent | None:
+        """Writes whole lines: all of them (None), or what it says. Raises OSError, TryAgainError."""
 
     def undo(self) -> bool:
         """After a write that failed: True when nothing of it remains, False when nobody can tell."""
@@ -44,6 +87,12 @@ class Sink(Protocol):
 
     def reopen(self) -> None:
         """Looks at once, on request. Raises OSError, LogbusError."""
+
+    def abort(self) -> None:
+        """Has the call under way end soon if it can, with TryAgainError; from any thread."""
+
+    def document(self) -> Mapping[str, Any]:
+        """What this sink adds to its row of the status, for programs; from any thread."""
 
     def close(self) -> None:
         """Closes it; idempotent."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from logbus.collectors.rows import Intent, Range
 
@@ -48,6 +49,13 @@ class ConsoleSink:
 
     def reopen(self) -> None:
         """Nothing to do."""
+
+    def abort(self) -> None:
+        """Nothing to do: no call can be ended."""
+
+    def document(self) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
 
     def close(self) -> None:
         """Nothing to do: the stream is not ours to close."""

@@ -23,8 +23,9 @@ import os
 import stat
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from logbus.collectors.rotation import Deadline, Moment, Rotation
 from logbus.collectors.rows import Intent, Range
@@ -210,6 +211,13 @@ class FileSink:
         """Looks at once. Raises OSError, SinkError, OwnedError."""
         self._look_at = 0.0
         self.look()
+
+    def abort(self) -> None:
+        """Nothing to do: no call can be ended."""
+
+    def document(self) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
 
     def close(self) -> None:
         """Closes the archive and the file, which gives the lock up."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 from logbus.collectors.rows import Intent, Range
 
@@ -59,6 +61,13 @@ class MemorySink:
 
     def reopen(self) -> None:
         """Nothing to do."""
+
+    def abort(self) -> None:
+        """Nothing to do: no call takes long."""
+
+    def document(self) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
 
     def close(self) -> None:
         """Nothing to do."""

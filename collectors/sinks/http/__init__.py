@@ -1,0 +1,1 @@
+"""Lines to an HTTP server: bodies, requests, and what an answer means."""

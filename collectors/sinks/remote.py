@@ -48,6 +48,10 @@ class RemoteSink:
     def reopen(self) -> None:
         """Nothing to do."""
 
+    def resent(self) -> int:
+        """None: what is sent again is sent by writes."""
+        return 0
+
     def abort(self) -> None:
         """Nothing to do."""
 

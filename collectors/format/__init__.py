@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
-from weakref import WeakValueDictionary
+from typing import Final
 
 from logbus.collectors.format.base import EachFormatter, Formatter, level_name, lines
 from logbus.collectors.format.json import JsonFormat
 from logbus.collectors.format.logfmt import LogfmtFormat
+from logbus.collectors.format.made import shared
 from logbus.collectors.format.names import Names, Scalar
 from logbus.collectors.format.plugin import PluginFormat, load
 from logbus.collectors.format.text import TextFormat
@@ -37,9 +37,6 @@ _BUILT_IN: Final[Mapping[str, Callable[[Names, bool], Formatter]]] = {
     LogfmtFormat.name: lambda names, _colour: LogfmtFormat(names),
     TextFormat.name: lambda names, colour: TextFormat(names, colour=colour),
 }
-# Sinks of one format share its encoding, those that a reload has left alone and those that it has brought: a
-# formatter is known for as long as some sink has it.
-_made: Final[WeakValueDictionary[Any, Formatter]] = WeakValueDictionary()
 
 
 def check_format(name: str) -> None:
@@ -66,9 +63,9 @@ def make_formatter(
     names = Names(rename, static)
     typed = tuple((key, type(value), value) for key, value in static.items())
     key = (name, frozenset(rename.items()), typed, colour and name == TextFormat.name)
-    formatter = _made.get(key)
-    if formatter is None:
+
+    def made() -> Formatter:
         make = _BUILT_IN.get(name)
-        formatter = make(names, colour) if make else PluginFormat(name, load(name, FORMATS), names)
-        _made[key] = formatter
-    return formatter
+        return make(names, colour) if make else PluginFormat(name, load(name, FORMATS), names)
+
+    return shared(key, made)

@@ -105,12 +105,7 @@ class JsonFormat:
         if out:
             out += b"\n"
             del out[0]  # each line began with the newline of the one before
-        data = bytes(out)
-        if b"\x7f" in data:
-            data = data.replace(b"\x7f", rb"\u007f")
-        if data.isascii():
-            return data
-        return b"".join([line if line.isascii() else _escaped(line) for line in lines(data)])
+        return safe_lines(bytes(out))
 
     def stamp(self, line: bytes, rate: float) -> bytes:
         """The line with its ``sample_rate``, a number, at the end of its object."""
@@ -171,6 +166,15 @@ def exception_fields(raised: Raised) -> dict[str, Any]:
     if raised.members:
         fields["exceptions"] = [exception_fields(member) for member in raised.members]
     return fields
+
+
+def safe_lines(data: bytes) -> bytes:
+    """Lines of JSON with what never passes raw as escapes; what JSON itself demands has been escaped."""
+    if b"\x7f" in data:
+        data = data.replace(b"\x7f", rb"\u007f")
+    if data.isascii():
+        return data
+    return b"".join([line if line.isascii() else _escaped(line) for line in lines(data)])
 
 
 def _escaped(line: bytes) -> bytes:

@@ -83,7 +83,7 @@ class TextFormat:
                 ]
             )
             where = f"{process} {threads[record.thread]} {places[record.site]} {machine}"
-            raised = "" if record.exception is None else self._exception(_key(names["exception"]), record.exception)
+            raised = "" if record.exception is None else self.exception(_key(names["exception"]), record.exception)
             out.append(f"{dim}{timestamp}{reset} {heads[record.site]} {message}{own} {dim}{where}{reset}{raised}\n")
         return "".join(out).encode()
 
@@ -117,7 +117,7 @@ class TextFormat:
             fields += [(key, value) for key, value in (nested or {}).items() if key in _PROMOTED]
         return fields
 
-    def _exception(self, what: str, raised: Raised, group: str = "") -> str:
+    def exception(self, what: str, raised: Raised, group: str = "") -> str:
         """An exception and all that hang on it, each with its type and message before its frames.
 
         ``group`` is the number of the member that it is in, with a dot, as in "2.".
@@ -128,11 +128,11 @@ class TextFormat:
             frames = "".join([f" | {_safe(frame)}" for frame in raised.traceback])
             parts.append(f"{self._dim}{frames}{self._reset}")
         if raised.cause is not None:
-            parts.append(self._exception("| caused by", raised.cause, group))
+            parts.append(self.exception("| caused by", raised.cause, group))
         if raised.context is not None:
-            parts.append(self._exception("| while handling", raised.context, group))
+            parts.append(self.exception("| while handling", raised.context, group))
         for number, member in enumerate(raised.members, 1):
-            parts.append(self._exception(f"| member {group}{number}", member, f"{group}{number}."))
+            parts.append(self.exception(f"| member {group}{number}", member, f"{group}{number}."))
         return "".join(parts)
 
 
@@ -158,7 +158,7 @@ def _quoted(text: str) -> str:
 
 
 def _safe(text: str) -> str:
-    return without_unsafe(text, _ESCAPES)
+    return without_unsafe(text, ESCAPES)
 
 
 def _escape(code: int) -> str:
@@ -167,4 +167,5 @@ def _escape(code: int) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-_ESCAPES: Final = Escapes(_escape)
+#: ``\\xNN``, ``\\uNNNN`` or ``\\UNNNNNNNN``, as Python has it.
+ESCAPES: Final = Escapes(_escape)

@@ -144,7 +144,8 @@ class Reloader:
     def _replace(self, found: Configuration) -> list[str]:
         old, new = self._configuration.settings, found.settings
         _check_fixed(old, new, found)
-        exchange = self._router.prepare(destinations(new, self._state, self._complain), self._make_writer)
+        wanted = destinations(new, self._state, self._complain, origins=found.origins)
+        exchange = self._router.prepare(wanted, self._make_writer)
         try:
             redactor = self._receiver.redactor
             if new.redaction != old.redaction:

@@ -47,7 +47,7 @@ def run(configuration: Configuration, *, name: str) -> int:
         endpoint=endpoint,
         control=control,
         state=state,
-        destinations=destinations(settings, state, complaints.append),
+        destinations=destinations(settings, state, complaints.append, origins=configuration.origins),
         redactor=Redactor(settings.redaction.fields, settings.redaction.patterns),
         tell=_tell,
         allowed=Allowed.of(settings.bus.allow),

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from logbus.errors import ConfigurationError, LogbusError
+    from logbus.errors import ConfigurationError, LogbusError, RefusedError
     from logbus.producers.configure import configure, flush, shutdown, stats
     from logbus.producers.context import bind, clear_context, context, current_context
     from logbus.producers.handler import LogbusHandler
@@ -30,6 +30,7 @@ __all__ = [
     "LogbusError",
     "LogbusHandler",
     "Producer",
+    "RefusedError",
     "Stats",
     "StructlogProcessor",
     "__version__",
@@ -52,6 +53,7 @@ _HOMES = {
     "LogbusError": "logbus.errors",
     "LogbusHandler": "logbus.producers.handler",
     "Producer": "logbus.producers.producer",
+    "RefusedError": "logbus.errors",
     "Stats": "logbus.producers.producer",
     "StructlogProcessor": "logbus.producers.structlog",
     "bind": "logbus.producers.context",

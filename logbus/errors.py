@@ -95,3 +95,10 @@ class SinkError(LogbusError):
     def __init__(self, sink: str, message: str) -> None:
         super().__init__(f"sink {sink!r}: {message}")
         self.sink = sink
+
+
+class RefusedError(LogbusError):
+    """Raised by a sink of somebody else for lines that its other side will never take, with the reason.
+
+    They become dead letters; any other error has them tried again.
+    """

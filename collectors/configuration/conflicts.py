@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from logbus.collectors.configuration.kinds import MAX_NAMES, MAX_SINKS, home_expanded
+from logbus.collectors.configuration.remote_conflicts import remote_conflicts
 from logbus.collectors.format.names import Names
 from logbus.collectors.shown import Location, inside, path_of, shown
 from logbus.collectors.sinks.archive import longest_name
@@ -36,6 +37,7 @@ def conflicts(sinks: Sequence[Any]) -> list[Found]:
         found += _names(index, sink)
         found += _idle(index, sink)
         found += _too_long(index, sink)
+        found += remote_conflicts(index, sink)
         if isinstance(sample := sink.get("sample"), Mapping):
             found += _sampling(("sinks", index, "sample"), sample)
     return found

@@ -9,16 +9,20 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from logbus.collectors.configuration import references
 from logbus.collectors.configuration.kinds import level_name, thawed
 from logbus.collectors.configuration.read import Configuration
 from logbus.collectors.configuration.settings import Settings
 from logbus.collectors.redaction.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict, mask_text
-from logbus.collectors.shown import MAX_SHOWN, Location, path_of, shown
+from logbus.collectors.shown import MAX_SHOWN, Location, path_of, shown, without_secrets
+from logbus.collectors.sinks.http.keys import without_keys
 
 #: Keys of a sink that come first, as they would in a file.
 _FIRST: Final = ("name", "type")
 #: Which of our own keys have secret values: whatever this version or a later one may have.
 _BUILT_IN: Final = SecretKeys(DEFAULT_FIELDS)
+#: Keys of credentials, whose variables are shown.
+_CREDENTIALS: Final = frozenset({"password", "bearer"})
 #: Keys whose values are levels.
 _LEVELS: Final = frozenset({"level", "keep"})
 
@@ -97,13 +101,43 @@ def _of_ours(table: Mapping[str, Any], keys: SecretKeys) -> dict[str, Any]:
             shown[key] = masked(value, keys)
         elif key == "where":
             shown[key] = _conditions(value, keys)
+        elif key == "url":
+            shown[key] = _without_query(value)
+        elif key == "headers":
+            shown[key] = {name: references.masked(one) for name, one in value.items()}
+        elif key == "options":
+            shown[key] = _options(value, keys)
+        elif key == "labels":
+            shown[key] = {name: _under(name, one, keys) if "{" not in one else one for name, one in value.items()}
         elif isinstance(value, Mapping):
             shown[key] = _of_ours(value, keys)
+        elif isinstance(value, str) and key in _CREDENTIALS:
+            shown[key] = references.masked(value)
         elif value is not None and _BUILT_IN.verdict(key) is Verdict.SECRET:
             shown[key] = MASK
         else:
             shown[key] = masked(value, keys)
     return shown
+
+
+def _without_query(url: str) -> str:
+    """A URL of a sink, without its query and keys in its path: some who take logs want one there, under any name."""
+    before, question, _ = url.partition("?")
+    return f"{without_secrets(without_keys(before))}{question}{MASK * bool(question)}"
+
+
+def _options(value: Any, keys: SecretKeys) -> Any:
+    """Options of a sink of somebody else: as the fields of a record, but for variables, which are not the secrets."""
+    if isinstance(value, Mapping):
+        return {
+            key: references.masked(one)
+            if isinstance(one, str) and keys.verdict(key) is not Verdict.PLAIN
+            else _under(key, one, keys)
+            if not isinstance(one, (Mapping, list))
+            else _options(one, keys)
+            for key, one in value.items()
+        }
+    return masked(value, keys)
 
 
 def _conditions(value: Any, keys: SecretKeys) -> Any:
@@ -172,6 +206,8 @@ def _differences(name: str, keys: Set[str], before: Mapping[str, Any], after: Ma
     lines = []
     for key in (key for key in {**before, **after} if key in keys):
         path = f"{name}: {key}" if name.startswith("sink ") else path_of((name, key))
+        if (key not in after or key not in before) and {**before, **after}[key] in (None, {}):
+            continue  # the place of a table, whose keys stand on the other side one by one
         if key not in after:
             lines.append(f"{path}: removed, was {_words(before[key])}")
         elif key not in before:

@@ -16,18 +16,25 @@ from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from logbus.collectors.shown import MAX_SHOWN, Location, inside, path_of, shown
+from logbus.collectors.configuration.spec import ARGUMENTS
+from logbus.collectors.installed import find
+from logbus.collectors.shown import MAX_SHOWN, Location, inside, path_of, shown, without_secrets
+from logbus.collectors.sinks.plugin import GROUP
 from logbus.errors import ConfigurationError
 
 _Parsed = TypeVar("_Parsed")
 
-#: Keys and values of the contract that this version does not build; by section, "sinks" for any sink.
-KEYS_NOT_YET: Final[Mapping[str, frozenset[str]]] = {"sinks": frozenset({"spool", "batch", "retry"})}
+#: Values of the contract that this version does not build.
 VALUES_NOT_YET: Final[Mapping[str, frozenset[str]]] = {
-    "type": frozenset({"syslog", "http", "nats", "otlp"}),
+    "type": frozenset({"nats"}),
     "durability": frozenset({"process", "collector"}),
 }
 NOT_YET: Final = "not available yet"
+#: What is asked for under another name than ours.
+_ELSEWHERE: Final[Mapping[tuple[str, str], str]] = {("type", "otlp"): 'type = "http" with body = "otlp"'}
+
+#: Tables of secrets, of which a message shows nothing.
+_SECRET: Final = frozenset({"headers", "auth", "options"})
 
 #: Problems of one source that are put into words: a file of a mebibyte can hold 80,000, and a collector that reads it
 #: again has records to take in meanwhile.
@@ -42,6 +49,14 @@ class InsideError(ValueError):
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("; ".join(lines))
         self.lines = tuple(lines)
+
+
+def kind_of(value: object) -> str:
+    """What a value is that may be a secret, without saying which."""
+    if value is None:
+        return "null"
+    kinds = {str: "a text", bool: "a boolean", int: "a number", float: "a number", dict: "a table", list: "a list"}
+    return kinds.get(type(value), "another value")
 
 
 def parsed(parse: Callable[[Any], _Parsed], value: Any) -> _Parsed:
@@ -72,8 +87,12 @@ def in_words(
         if location and location[-1] == "[key]":  # the parser's word for the key itself
             location = location[:-1]
         if kind.startswith("union_tag"):
-            location, field = (*location, "type"), "type"
-            value = value.get("type") if isinstance(value, dict) else value
+            if not isinstance(value, Mapping):
+                found.append(
+                    (location, f"{path_of(location)}: expected a table, a sink with its type, found {shown(value)}")
+                )
+                continue
+            location, field, value = (*location, "type"), "type", value.get("type")
         if isinstance(reason := context.get("error"), InsideError):
             found += [(location, inside(location, line)) for line in reason.lines]
             continue
@@ -94,16 +113,19 @@ def _reason(
         return _unknown(location, model, sinks)
     if isinstance(value, str) and value in VALUES_NOT_YET.get(field, ()):
         return f"{shown(value)} is {NOT_YET}"
-    expected = _expected(model, field, sinks)
+    if isinstance(value, str) and (other := _ELSEWHERE.get((field, value))) is not None:
+        return f"expected {other}, found {shown(value)}"
+    if kind == "union_tag_invalid" and isinstance(value, str):
+        return _no_type(value)
+    found = f"found {kind_of(value) if field in _SECRET else shown(value)}"
+    expected = _expected(model, field)
     if isinstance(location[-1], int):
         expected = expected.rpartition(", each ")[2]  # about one item of the list that this describes
     if kind in ("missing", "union_tag_not_found"):
         return f"missing; expected {expected}"
-    if kind == "model_attributes_type":
-        return f"expected a table, a sink with its type, found {shown(value)}"
     if kind == "value_error" and str(context["error"]):
-        return f"{context['error']}, found {shown(value)}"
-    return f"expected {expected}, found {shown(value)}"
+        return f"{context['error']}, {found}"
+    return f"expected {expected}, {found}"
 
 
 def _place(
@@ -129,22 +151,31 @@ def _model_of(model: type[BaseModel], field: str | int) -> type[BaseModel] | Non
     return None
 
 
-def _expected(model: type[BaseModel], field: str, sinks: Mapping[str, type[BaseModel]]) -> str:
+def _expected(model: type[BaseModel], field: str) -> str:
     if field == "type":
-        return "one of " + ", ".join(json.dumps(name) for name in sinks)
+        return f"one of {', '.join(map(json.dumps, ARGUMENTS))}, or the name of a sink that is installed"
     known = model.model_fields.get(field)
     return (known.description if known is not None else None) or "another value"
 
 
 def _unknown(location: Location, model: type[BaseModel], sinks: Mapping[str, type[BaseModel]]) -> str:
     key = str(location[-1])
-    section = str(location[0]) if len(location) > 1 else ""
-    if len(location) <= 3 and key in KEYS_NOT_YET.get(section, ()):
-        return NOT_YET
     known = list(model.model_fields)
     if model in sinks.values() and (others := [name for name, other in sinks.items() if key in other.model_fields]):
-        return f"unknown key here; a sink of type {' or '.join(map(shown, others))} has it"
+        ours = [shown(name) for name in others if name in ARGUMENTS]
+        theirs = "one that is installed" if len(others) > len(ours) else ""
+        first = f"a sink of type {' or '.join(ours)}" if ours else theirs
+        return f"unknown key here; {first} has it{f', or {theirs}' if ours and theirs else ''}"
     near = difflib.get_close_matches(key[:MAX_SHOWN], known, n=2, cutoff=0.6)
     if near:
         return f"unknown key; did you mean {' or '.join(near)}?"
     return f"unknown key; expected one of {', '.join(known)}"
+
+
+def _no_type(value: str) -> str:
+    """Why no sink has a type: in the words of those who look for one among the installed ones."""
+    try:
+        find(GROUP, "type", value, tuple(ARGUMENTS))
+    except ConfigurationError as error:
+        return without_secrets(error.problems[0].removeprefix("type: "))
+    return f"expected another value, found {shown(value)}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from logbus.collectors.configuration.conflicts import conflicts
 from logbus.collectors.configuration.kinds import MAX_SINKS
 from logbus.collectors.configuration.problems import MAX_PROBLEMS, in_words
 from logbus.collectors.configuration.settings import (
-    SINKS,
+    MODELS,
     Bus,
     ConsoleSink,
     FileSink,
@@ -42,6 +43,7 @@ from logbus.collectors.configuration.sources import (
     from_environment,
     from_file,
 )
+from logbus.collectors.configuration.spec import ARGUMENTS
 from logbus.collectors.shown import Location, path_of, shown, without_secrets
 from logbus.errors import ConfigurationError
 
@@ -63,6 +65,9 @@ __all__ = [
 DEFAULT_ORIGIN: Final = "default"
 #: Of a file without a byte.
 _OF_NOTHING: Final = hashlib.sha256(b"").hexdigest()
+#: What no name of a sink has in it, and how many characters of a type one has at most, so that it can be numbered.
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9._-]")
+_BASE_CHARS: Final = 60
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ def _read(
     try:
         settings = _merged([layer for _, layer in layers])
     except ValidationError as error:  # each is right by itself, and together they say too much
-        found, _ = in_words(error, Settings, SINKS)
+        found, _ = in_words(error, Settings, MODELS)
         _refuse([("", line) for _, line in found])
         raise
     if clash := _bus_clash(settings.bus):
@@ -185,7 +190,7 @@ def _judged(source: Source) -> tuple[Settings | None, list[tuple[str, str]]]:
     try:
         settings = Settings.model_validate(document)
     except ValidationError as error:
-        found, more = in_words(error, Settings, SINKS)
+        found, more = in_words(error, Settings, MODELS)
     found = sorted([*found, *shared], key=_sink_of)
     more += max(0, len(found) - MAX_PROBLEMS)
     problems = [(without_secrets(source.origin(location)), line) for location, line in found[:MAX_PROBLEMS]]
@@ -205,11 +210,13 @@ def _named(sinks: Sequence[Any]) -> list[Any]:
     taken = {sink["name"] for sink in sinks if isinstance(sink, Mapping) and isinstance(sink.get("name"), str)}
     named = []
     for sink in sinks:
-        if isinstance(sink, Mapping) and "name" not in sink and sink.get("type") in tuple(SINKS):
-            name, number = sink["type"], 1
+        if isinstance(sink, Mapping) and "name" not in sink and isinstance(type_ := sink.get("type"), str):
+            # Of a type of somebody else its last word: "package.module:Name" is no name of a sink.
+            base = type_ if type_ in ARGUMENTS else _NO_NAME.sub("-", type_.rpartition(":")[2]).strip("-._") or "plugin"
+            name, number = base[:_BASE_CHARS], 1
             while name in taken:
                 number += 1
-                name = f"{sink['type']}-{number}"
+                name = f"{base[:_BASE_CHARS]}-{number}"
             taken.add(name)
             sink = {**sink, "name": name}
         named.append(sink)

@@ -79,30 +79,45 @@ def _checked_rate(value: object) -> float:
     return float(value)
 
 
-def _checked_count(value: object) -> int:
-    if type(value) is not int or not 1 <= value <= MAX_FIRST:
-        raise ValueError(f"expected {A_COUNT}")
-    return value
+def span_between(low: float, high: float, expected: str) -> BeforeValidator:
+    """A duration from ``low`` to ``high`` seconds, kept in its shortest words."""
+
+    def check(value: object) -> str:
+        try:
+            seconds = parse_duration(value) if isinstance(value, str) else math.nan
+        except ConfigurationError:
+            seconds = math.nan
+        if not low <= seconds <= high:
+            raise ValueError(f"expected {expected}")
+        return format_duration(seconds)
+
+    return BeforeValidator(check)
 
 
-def _checked_span(value: object) -> str:
-    try:
-        seconds = parse_duration(value) if isinstance(value, str) else math.nan
-    except ConfigurationError:
-        seconds = math.nan
-    if not MIN_SECONDS <= seconds <= MAX_SECONDS:
-        raise ValueError(f"expected {A_SPAN}")
-    return format_duration(seconds)
+def size_between(low: int, high: int, expected: str) -> BeforeValidator:
+    """A size from ``low`` to ``high`` bytes, kept in its shortest words."""
+
+    def check(value: object) -> str:
+        try:
+            size = parse_size(value) if isinstance(value, str) else -1
+        except ConfigurationError:
+            size = -1
+        if not low <= size <= high:
+            raise ValueError(f"expected {expected}")
+        return format_size(size)
+
+    return BeforeValidator(check)
 
 
-def _checked_held(value: object) -> str:
-    try:
-        size = parse_size(value) if isinstance(value, str) else -1
-    except ConfigurationError:
-        size = -1
-    if not MIN_HELD <= size <= MAX_HELD:
-        raise ValueError(f"expected {A_HELD}")
-    return format_size(size)
+def count_between(low: int, high: int, expected: str) -> BeforeValidator:
+    """An integer from ``low`` to ``high``."""
+
+    def check(value: object) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _rules(name: str, expected: str, parse: Callable[[tuple[str, ...]], object]) -> BeforeValidator:
@@ -203,7 +218,9 @@ Rate: TypeAlias = Annotated[
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
 ]
 Count: TypeAlias = Annotated[
-    int, BeforeValidator(_checked_count), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_FIRST})
+    int, count_between(1, MAX_FIRST, A_COUNT), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_FIRST})
 ]
-Span: TypeAlias = Annotated[str, BeforeValidator(_checked_span), WithJsonSchema({"type": "string", "minLength": 2})]
-Held: TypeAlias = Annotated[str, BeforeValidator(_checked_held), WithJsonSchema({"type": "string", "minLength": 2})]
+#: Whatever has a unit.
+QUANTITY: Final = WithJsonSchema({"type": "string", "minLength": 2})
+Span: TypeAlias = Annotated[str, span_between(MIN_SECONDS, MAX_SECONDS, A_SPAN), QUANTITY]
+Held: TypeAlias = Annotated[str, size_between(MIN_HELD, MAX_HELD, A_HELD), QUANTITY]

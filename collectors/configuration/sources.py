@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from logbus.collectors.configuration.spec import encodable, in_one_line, sink_table
+from logbus.collectors.configuration.spec import encodable, in_one_line, sink_table, without_values
 from logbus.errors import ConfigurationError
 
 #: Bytes of a configuration file that are read at most: the loop of a collector that reads it again stands for the
@@ -215,7 +215,7 @@ def from_command_line(overrides: Mapping[str, Any]) -> Source:
         if not isinstance(sink, str):
             sinks.append(sink)
             continue
-        option = f"--sink {in_one_line(sink)}"
+        option = f"--sink {in_one_line(without_values(sink))}"
         try:
             sinks.append(sink_table(sink))
         except ConfigurationError as error:

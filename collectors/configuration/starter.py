@@ -76,6 +76,64 @@ compression = "gz"                         # or "zst"; without it rotated files 
 #rename_fields = { timestamp = "@timestamp" }
 #static_fields = { environment = "production" }
 
+# What waits for a sink in memory, and what happens when that is full: "block" has the collector read less, so that the
+# workers' buffers take over, "drop_newest", "drop_oldest", "shed_lowest" drop records and count them. A file blocks,
+# a console drops what comes; syslog and http drop the lowest levels first.
+#queue.max_bytes = "8 MiB"
+#queue.on_full = "block"
+
+# A syslog daemon or server: "/dev/log", "unix:///path", "udp://host:514", "tcp://host:601", "tls://host:6514".
+#[[sinks]]
+#name = "syslog"
+#type = "syslog"
+#address = "tls://logs.example.com:6514"
+#facility = "local0"                       # or a number from 0 to 23; default: "user"
+#protocol = "rfc5424"                      # or "rfc3164", the default for a daemon's own socket
+#format = "json"                           # default: the message, with the fields as structured data
+#app_name = "shop"                         # default: that of the worker
+#max_message = "8 KiB"                     # what is longer is cut, and says so; the default depends on the address
+#tls.ca = "/etc/ssl/logs/ca.pem"           # instead of the system's authorities
+#tls.certificate = "/etc/ssl/logs/me.pem"  # ours, where the server wants one, with its key
+#tls.key = "/etc/ssl/logs/me.key"
+#retry.initial = "500 ms"                  # after a failure it is tried again at a random time up to this, then up to
+#retry.max_interval = "30 s"               # twice as late each time, but no later than this,
+#retry.max_elapsed = "1 day"               # and then becomes a dead letter; default: never
+#queue.max_bytes = "8 MiB"
+#queue.on_full = "shed_lowest"
+#spool = "256 MiB"                         # what waits on disk while the server is down; default: none
+
+# Any HTTP server. ${NAME} is a variable of the collector's environment, in headers, auth and options only; $${ is ${.
+#[[sinks]]
+#name = "http"
+#type = "http"
+#url = "https://logs.example.com/ingest"
+#method = "POST"                           # or "PUT"
+#body = "ndjson"                           # lines; or "json", an array of them; "loki"; "otlp"
+#format = "json"                           # of the lines
+#compression = "gzip"                      # or "zstd"; default: none
+#headers = { X-Scope-OrgID = "${TENANT}" }
+#auth.bearer = "${LOG_TOKEN}"              # or auth.username and auth.password
+#tls.ca = "/etc/ssl/logs/ca.pem"
+#timeout = "30 s"                          # of a whole request
+#batch.max_records = 500                   # a request goes when it has so many records,
+#batch.max_bytes = "1 MiB"                 # so many bytes,
+#batch.max_delay = "1 s"                   # or its oldest record has waited for so long
+#retry.initial = "500 ms"
+#retry.max_interval = "30 s"
+#retry.max_elapsed = "1 day"
+#retry.statuses = [408, 425, 429, 500, 502, 503, 504]  # default: 408, 425, 429 and all from 500 on
+#queue.max_bytes = "8 MiB"
+#queue.on_full = "shed_lowest"
+#spool = "256 MiB"
+
+# Grafana Loki. A label with many values makes many streams: fields like request_id belong into the line.
+#[[sinks]]
+#name = "loki"
+#type = "http"
+#url = "http://127.0.0.1:3100/loki/api/v1/push"
+#body = "loki"
+#labels = { job = "logbus", level = "{level}" }
+
 # What is masked in everything that leaves the collector: the values of keys (a list here replaces the built-in one),
 # and what patterns (RE2) match, or the groups in them.
 #[redaction]

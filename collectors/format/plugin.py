@@ -19,30 +19,22 @@ loses that record in the sinks that use it and nowhere else.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from difflib import get_close_matches
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, cast
 
 import msgspec
 
+from logbus.collectors import installed
 from logbus.collectors.decode import Batch
 from logbus.collectors.format.base import JSON_ESCAPES, without_unsafe
 from logbus.collectors.format.json import JsonFormat
 from logbus.collectors.format.names import Names
-from logbus.collectors.shown import without_secrets
-from logbus.errors import ConfigurationError
+from logbus.collectors.installed import refusal, short, words
 
 #: Where packages announce their formats.
 GROUP: Final = "logbus.formats"
 #: Bytes of the lines of one batch, at most, more than a format of ours ever makes. What is beyond is no line.
 MAX_BYTES: Final = 64 * 1024 * 1024
-#: Characters that a word about an error shows at most, and of those in which secrets are looked for.
-_SHOWN: Final = 200
-_MASKED: Final = 4096
-
-_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
 
 Write = Callable[[dict[str, Any]], Any]
 
@@ -76,7 +68,7 @@ class PluginFormat:
             # Whatever it raises concerns this record only, sys.exit() and what ends tasks included. A signal raises
             # nothing in a collector.
             except BaseException as error:
-                self.error = f"format {self.name!r}: {_words(error)}"
+                self.error = f"format {self.name!r}: {words(error)}"
                 found.append(None)
             else:
                 left -= len(line)
@@ -98,34 +90,17 @@ def load(name: str, others: tuple[str, ...] = ()) -> Write:
 
     Raises ConfigurationError when there is none to be had, with what would be right.
     """
-    points = entry_points(group=GROUP)
-    for point in points:
-        if point.name == name:
-            return _callable(point)
-    if ":" not in name:
-        known = dict.fromkeys([*others, *(point.name for point in points)])
-        near = [near for text in (name, name.lower()) for near in get_close_matches(text[:_SHOWN], known, 2, 0.6)]
-        near = list(dict.fromkeys(near))
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise _refusal(f'one of {", ".join(known)}, or "package.module:Name"', f"{_short(name)}{hint}")
-    if not _PATH.match(name):
-        raise _refusal('"package.module:Name"', _short(name))
-    return _callable(EntryPoint(name, name, GROUP))
-
-
-def _callable(point: EntryPoint) -> Write:
-    """What an entry point stands for, ready to be called."""
-    where = point.name if point.name == point.value else f"{point.name} ({point.value})"
-    try:
-        found: Any = point.load()
-        if isinstance(found, type):
+    point = installed.find(GROUP, "format", name, others)
+    found = installed.load(point, "format", "format")
+    if isinstance(found, type):
+        try:
             found = found()
-    # Importing and making it is running somebody's code, in a collector that is to go on, too.
-    except BaseException as error:
-        raise _refusal("a format that can be loaded", f"{_short(where)}: {_words(error)}") from error
+        except BaseException as error:  # as for importing it
+            what = f"{short(installed.called(point))}: {words(error)}"
+            raise refusal("format", "a format that can be loaded", what) from error
     if not callable(found):
         what = "a function from a record to a line, or a class whose instances are called like one"
-        raise _refusal(what, f"{_short(where)}, which is of type {type(found).__name__}")
+        raise refusal("format", what, f"{short(installed.called(point))}, which is of type {type(found).__name__}")
     return cast("Write", found)
 
 
@@ -144,25 +119,3 @@ def _line(text: object, room: int) -> bytes:
     if not 0 < len(line) <= room:
         raise ValueError(f"expected lines of at most {MAX_BYTES} bytes in a batch, found more")
     return line
-
-
-def _refusal(expected: str, found: str) -> ConfigurationError:
-    return ConfigurationError([f"format: expected {expected}, found {found}"])
-
-
-def _words(error: BaseException) -> str:
-    """An error in one line that is safe to show: it goes to the status and to stderr, and may tell what it likes."""
-    try:
-        text = str.__str__(f"{type(error).__name__}: {error}")
-    except BaseException:  # its own text is somebody's code too
-        text = type(error).__name__
-    return _escaped(without_secrets(text[:_MASKED]))
-
-
-def _short(text: str) -> str:
-    return f'"{_escaped(text)}"'
-
-
-def _escaped(text: str) -> str:
-    text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    return without_unsafe(text, JSON_ESCAPES)

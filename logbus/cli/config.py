@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: The column in which the origin of a setting begins, where its line is not longer.
 _ORIGIN_COLUMN = 56
+#: Keys of a sink that hold a table, or nothing.
+_TABLES: Final = frozenset({("where",), ("sample",), ("tls",), ("auth",)})
 _BARE_KEY = re.compile("[A-Za-z0-9_-]+")
 
 
@@ -129,7 +131,7 @@ def _lines(configuration: Configuration, addresses: dict[str, str]) -> Iterator[
         # In a sampler some keys are refused where they would do nothing, at their defaults too.
         unset = value is None or value in ([], {}) or (location[2:3] == ("sample",) and made == DEFAULT_ORIGIN)
         if value is None:
-            value = {} if location[2:] in (("where",), ("sample",)) else addresses.get(path, "")
+            value = {} if location[2:] in _TABLES else addresses.get(path, "")
         line = f"{'#' * unset}{'.'.join(map(_toml_key, location[keys:]))} = {_toml(value)}"
         yield f"{line:<{_ORIGIN_COLUMN}}  # {made}"
         if path == "bus.allow" and not configuration.settings.levels:

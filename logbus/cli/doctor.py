@@ -48,6 +48,7 @@ def examine(*, control: str | None, name: str | None, timeout: float) -> Iterato
     """Every finding, in the order in which one would look."""
     from logbus.bus import runtime_directory, state_directory
     from logbus.cli import contact, machine, surroundings
+    from logbus.cli.remote_sinks import remote_sinks
     from logbus.errors import ConfigurationError
 
     yield from machine.versions()
@@ -80,6 +81,8 @@ def examine(*, control: str | None, name: str | None, timeout: float) -> Iterato
     if settings is not None and not served:
         # A collector that runs has its files open, and its status tells of their troubles.
         yield from surroundings.log_files(settings)
+    if settings is not None:
+        yield from remote_sinks(settings, own, os.environ)
     if served:
         yield contact.round_trip(where, timeout=timeout)
     else:

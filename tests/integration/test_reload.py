@@ -133,13 +133,13 @@ def test_a_change_is_taken_over_in_each_of_three_ways(service: Callable[..., Ser
 def test_an_invalid_file_changes_nothing_and_says_why(service: Callable[..., Service]) -> None:
     """Every problem goes to the one who asked (exit 2), to stderr, into the log and into the status."""
     run = service()
-    run.write('[[sinks]]\ntype = "syslog"\n[levels]\nrotator = "LOUD"\n')
+    run.write('[[sinks]]\ntype = "nats"\n[levels]\nrotator = "LOUD"\n')
     done = run_logbus("collector", "reload")
     assert (done.returncode, done.stdout) == (2, "")
     first, second = sorted(done.stderr.splitlines())
     assert first.startswith("logbus: error: logbus.toml: levels.rotator: expected a level")
-    assert second == 'logbus: error: logbus.toml: sinks[1].type: "syslog" is not available yet'
-    assert 'sinks[1].type: "syslog" is not available yet' in run.collector.stderr
+    assert second == 'logbus: error: logbus.toml: sinks[1].type: "nats" is not available yet'
+    assert 'sinks[1].type: "nats" is not available yet' in run.collector.stderr
     assert "levels.rotator: expected a level" in run.configuration()["error"]
     run.send("goes on")
     eventually(lambda: messages_of(run.log) == ["goes on"])

@@ -25,7 +25,9 @@ KEYS = st.sampled_from(
         *"bus sinks redaction levels metrics endpoint control durability allow type name path format level".split(),
         *"components exclude_components stream color rotation retention compression where sample rate key keep".split(),
         *"first interval tail window max_bytes rename_fields static_fields patterns fields sink pth address".split(),
-        *"default rotator a.b ge matches exists".split(),
+        *"default rotator a.b ge matches exists url address body headers auth tls batch retry queue spool".split(),
+        *"labels options facility protocol timeout max_records max_delay initial max_interval on_full ca".split(),
+        *"bearer username password statuses certificate key Authorization".split(),
     ]
 ) | st.text(max_size=6)
 WORDS = st.sampled_from(
@@ -33,6 +35,7 @@ WORDS = st.sampled_from(
         *"console file syslog json text logfmt stdout auto INFO debug none process rotator a.b ipc:///a ipc:///b".split(),
         *"tcp://127.0.0.1:5555 logs/x . / .. a/ gz zst 00:00 sunday request_id timestamp (a|b) a{9}".split(),
         *("100 MB", "1 hour", "5 files", "5 apples", "1 s", "16 MiB"),
+        *"http https://h/in http://h /dev/log udp://h tls://h:1 loki otlp ndjson local0 ${HOME} ${ block".split(),
     ]
 ) | st.text(max_size=8)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS
@@ -44,7 +47,18 @@ SINKS = st.lists(
         | st.lists(WORDS, max_size=3)
         | st.dictionaries(KEYS, SCALARS | st.lists(SCALARS, max_size=2), max_size=4),
         max_size=6,
-    ).flatmap(lambda table: st.sampled_from([{**table, "type": "file"}, {**table, "type": "console"}, table])),
+    ).flatmap(
+        lambda table: st.sampled_from(
+            [
+                {**table, "type": "file"},
+                {**table, "type": "console"},
+                {"url": "http://h", **table, "type": "http"},
+                {"address": "tls://h", **table, "type": "syslog"},
+                {**table, "type": "tests.plugin_sinks:make"},
+                table,
+            ]
+        )
+    ),
     max_size=4,
 )
 DOCUMENTS = st.dictionaries(KEYS, VALUES, max_size=4) | st.fixed_dictionaries(
@@ -104,6 +118,51 @@ def _path_or_itself(sink: dict[str, Any]) -> object:
     return sink.get("path", id(sink))
 
 
+SECRETS = st.sampled_from(["${HOME}", "Bearer ${HOME}"])
+QUEUE = st.fixed_dictionaries(
+    {}, optional={"max_bytes": st.sampled_from(["1 MiB", "64000 KiB"]), "on_full": st.sampled_from(["shed_lowest"])}
+)
+RETRY = st.fixed_dictionaries(
+    {},
+    optional={"initial": st.sampled_from(["1 s", "500 ms", "30 s"]), "max_elapsed": st.sampled_from(["90 s", "1 day"])},
+)
+BATCH = st.fixed_dictionaries({}, optional={"max_records": st.integers(1, 100_000), "max_delay": st.just("0.5 s")})
+REMOTE: dict[str, st.SearchStrategy[Any]] = {
+    **{key: value for key, value in SHARED.items() if key not in ("format", "rename_fields")},
+    "queue": QUEUE,
+    "spool": st.sampled_from(["1 MiB", "256 MiB", "1.5 GB"]),
+    "retry": RETRY,
+}
+HTTP_SINKS = st.fixed_dictionaries(
+    {"type": st.just("http"), "url": st.sampled_from(["https://h:8443/in", "HTTPS://[::1]/"])},
+    optional={
+        **REMOTE,
+        "method": st.sampled_from(["POST", "PUT"]),
+        "body": st.sampled_from(["ndjson", "json", "loki", "otlp"]),
+        "compression": st.sampled_from(["gzip", "zstd"]),
+        "headers": st.dictionaries(st.sampled_from(["X-Key", "Accept"]), SECRETS),
+        "auth": st.just({"bearer": "${HOME}"}) | st.just({"username": "me", "password": "${HOME}"}),
+        "tls": st.just({"ca": "/c"}) | st.just({"certificate": "/c", "key": "/k"}),
+        "timeout": SPANS,
+        "batch": BATCH,
+        "retry": RETRY | st.just({"statuses": [429, 503]}),
+    },
+)
+SYSLOG_SINKS = st.fixed_dictionaries(
+    {"type": st.just("syslog"), "address": st.sampled_from(["/dev/log", "udp://h", "tcp://[::1]:601", "tls://h:1"])},
+    optional={
+        **REMOTE,
+        "format": SHARED["format"],
+        "facility": st.sampled_from(["local0", "USER", 5]),
+        "protocol": st.sampled_from(["rfc5424", "rfc3164"]),
+        "app_name": st.just("shop"),
+        "max_message": st.sampled_from(["480 B", "2 KiB"]),
+    },
+)
+PLUGIN_SINKS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["tests.plugin_sinks:make", "tests.plugin_sinks:Kept"])},
+    optional={**REMOTE, "batch": BATCH, "options": st.just({"path": "${HOME}/x"})},
+)
 RIGHT_SINKS: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
     st.fixed_dictionaries({"type": st.just("console")}, optional={**SHARED, "color": st.just("never")})
     | st.fixed_dictionaries({"type": st.just("file"), "path": NAMES}, optional=SHARED)
@@ -114,7 +173,10 @@ RIGHT_SINKS: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
             "retention": RETENTION | st.lists(RETENTION, min_size=1, max_size=3),
             "compression": st.sampled_from(["gz", "zst"]),
         },
-    ),
+    )
+    | HTTP_SINKS
+    | SYSLOG_SINKS
+    | PLUGIN_SINKS,
     min_size=1,
     max_size=5,
     unique_by=_path_or_itself,

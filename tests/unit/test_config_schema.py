@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from logbus.collectors.configuration.problems import KEYS_NOT_YET, VALUES_NOT_YET
+from logbus.collectors.configuration.problems import VALUES_NOT_YET
 from logbus.collectors.configuration.read import load
 from logbus.collectors.configuration.schema import configuration_schema
 from logbus.collectors.configuration.starter import STARTER
@@ -30,6 +30,17 @@ EXAMPLES: list[dict[str, Any]] = [
     {"sinks": [{"type": "console", "where": [{"extra": {"kind": {"exists": True}}}, {"level": "ERROR"}]}]},
     {"sinks": [{"type": "console", "sample": {"rate": 0, "key": "k", "keep": "error", "tail": True, "window": "9 s"}}]},
     {"sinks": [{"type": "console", "sample": {"first": 1, "interval": "1 min", "rate": 1}}]},
+    {"sinks": [{"type": "console", "queue": {"max_bytes": "1 MiB", "on_full": "block"}}]},
+    {"sinks": [{"type": "syslog", "address": "udp://[::1]", "facility": 16, "protocol": "rfc3164", "format": "json"}]},
+    {"sinks": [{"type": "syslog", "address": "/dev/log", "app_name": "x", "max_message": "1 KiB", "spool": "1 MiB"}]},
+    {"sinks": [{"type": "http", "url": "http://h/in", "batch": {"max_delay": "0 s"}, "retry": {"statuses": [429]}}]},
+    {
+        "sinks": [
+            {"type": "http", "url": "http://h", "body": "loki", "labels": {"job": "x"}, "auth": {"bearer": "${A}"}}
+        ]
+    },
+    {"sinks": [{"type": "http", "url": "https://h", "headers": {"X-Key": "a b"}, "tls": {"ca": "/c"}, "format": None}]},
+    {"sinks": [{"type": "tests.plugin_sinks:Kept", "options": {"path": "${HOME}/x"}, "spool": None}]},
 ]
 WRONG: list[dict[str, Any]] = [
     {"bsu": {}},
@@ -56,6 +67,16 @@ WRONG: list[dict[str, Any]] = [
     {"sinks": [{"type": "console"}] * 33},
     {"redaction": {"patterns": "x"}},
     {"sinks": [{"type": "syslog"}]},
+    {"sinks": [{"type": "syslog", "address": "/dev/log", "facility": 24}]},
+    {"sinks": [{"type": "syslog", "address": "/dev/log", "batch": {}}]},
+    {"sinks": [{"type": "http"}]},
+    {"sinks": [{"type": "http", "url": "ftp://h"}]},
+    {"sinks": [{"type": "http", "url": "http://h", "body": "xml"}]},
+    {"sinks": [{"type": "http", "url": "http://h", "retry": {"statuses": [200]}}]},
+    {"sinks": [{"type": "http", "url": "http://h", "queue": {"on_full": "spool"}}]},
+    {"sinks": [{"type": "http", "url": "http://h", "tls": {"verify": False}}]},
+    {"sinks": [{"type": "http", "url": "http://h", "headers": {"A": 5}}]},
+    {"sinks": [{"type": "file", "path": "x", "spool": "1 MiB"}]},
     {"sinks": [{"type": "console", "components": []}]},
     {"metrics": {"address": 9464}},
 ]
@@ -129,8 +150,15 @@ def test_every_setting_of_the_starter_is_right_when_switched_on(tmp_path: Path) 
     assert document.keys() == schema["properties"].keys()
     assert document["bus"].keys() == schema["$defs"]["Bus"]["properties"].keys()
     assert document["redaction"].keys() == schema["$defs"]["Redaction"]["properties"].keys()
-    sinks = {sink["type"]: sink for sink in document["sinks"]}
-    assert sinks["file"].keys() == schema["$defs"]["FileSink"]["properties"].keys()
+    sinks = {sink["name"]: sink for sink in document["sinks"]}
+    tables = {name: schema["$defs"][name]["properties"].keys() for name in schema["$defs"]}
+    assert sinks["file"].keys() == tables["FileSink"]
+    shared = tables["FileSink"] & tables["SyslogSink"] - {"name", "type", "format", "queue"}
+    assert sinks["syslog"].keys() == tables["SyslogSink"] - shared
+    assert sinks["http"].keys() | sinks["loki"].keys() == tables["HttpSink"] - shared
+    for key, table in (("queue", "Queue"), ("batch", "Batch"), ("retry", "HttpRetry")):
+        assert sinks["http"][key].keys() == tables[table]
+    assert sinks["syslog"]["tls"].keys() == tables["Tls"]
     # The first records of each call site are no choice for whole requests.
     assert sinks["file"]["sample"].keys() | {"first", "interval"} == schema["$defs"]["Sample"]["properties"].keys()
 
@@ -138,7 +166,6 @@ def test_every_setting_of_the_starter_is_right_when_switched_on(tmp_path: Path) 
 def test_the_starter_mentions_nothing_that_is_not_built() -> None:
     """No key and no value of a later version."""
     later = {
-        *(key for keys in KEYS_NOT_YET.values() for key in keys),
         *VALUES_NOT_YET["type"],
         *VALUES_NOT_YET["durability"],
     }

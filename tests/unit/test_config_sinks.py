@@ -191,7 +191,15 @@ def test_the_patterns_of_the_file_stay_beside_the_fields_of_the_environment(writ
         ({"rotation": "1 day", "compression": "rar"}, 'compression: expected "gz" or "zst", found "rar"'),
         ({"retention": "5 files"}, "retention: expected rotation beside it, found none; alone it would do nothing"),
         ({"compression": "gz"}, "compression: expected rotation beside it, found none; alone it would do nothing"),
-        ({"spool": "1 MB"}, "spool: not available yet"),
+        (
+            {"queue": {"max_bytes": "1 KiB"}},
+            'queue.max_bytes: expected a size from 64 KiB to 1 GiB, like "8 MiB"',
+        ),
+        (
+            {"queue": {"on_full": "spool"}},
+            'queue.on_full: expected "block", "drop_newest", "drop_oldest" or "shed_low',
+        ),
+        ({"queue": 5}, "queue: expected a table, found 5"),
     ],
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "",
 )

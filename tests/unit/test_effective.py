@@ -37,6 +37,7 @@ def test_every_setting_is_there() -> None:
             "rotation": [],
             "retention": [],
             "compression": None,
+            "queue": {"max_bytes": "8 MiB", "on_full": "block"},
         }
     ]
     assert found["bus"] == {"endpoint": None, "control": None, "durability": "none", "allow": []}
@@ -187,6 +188,10 @@ def test_differences_inside_a_table_of_a_sink_are_lines_of_their_own() -> None:
     ]
     found = changes(none, some)
     assert 'sink "c": where: {"a": [1]}, was null' in found
+    assert [line for line in [*found, *changes(some, none)] if "null" in line or "{}" in line] == [
+        'sink "c": where: {"a": [1]}, was null',
+        'sink "c": where: null, was {"a": [1]}',
+    ]
     assert 'sink "c": sample.rate: 0.5, was not set' in found
     assert 'sink "c": static_fields.b: 2, was not set' in found
     assert 'sink "c": sample.rate: removed, was 0.5' in changes(some, none)
@@ -198,3 +203,68 @@ def test_a_sink_of_another_type_is_another_sink() -> None:
     assert 'sink "x": type: "file", was "console"' in found
     assert 'sink "x": path: "/f", was not set' in found
     assert 'sink "x": stream: removed, was "stdout"' in found
+
+
+def of_http(**more: Any) -> Settings:
+    """Settings with one sink of type http."""
+    return Settings.model_validate({"sinks": [{"type": "http", "url": "https://h/in", **more}]})
+
+
+def test_no_secret_of_a_sink_is_shown() -> None:
+    """Variables are, since they are none; headers have secrets under any name, and so has a query."""
+    settings = of_http(
+        url="https://h/in?key=s3cret",
+        headers={"Authorization": "Bearer ${TOKEN}", "X-Insert-Key": "s3cret", "X-Both": "s3cret-${KEY}"},
+        labels={},
+        retry={"statuses": [429]},
+    )
+    [sink] = document(settings)["sinks"]
+    assert sink["url"] == f"https://h/in?{MASK}"
+    assert sink["headers"] == {"Authorization": "Bearer ${TOKEN}", "X-Insert-Key": MASK, "X-Both": f"{MASK}${{KEY}}"}
+    assert sink["retry"]["statuses"] == [429]
+    assert (sink["auth"], sink["tls"]) == (None, None)
+    for auth, shown in (
+        ({"username": "me", "password": "s3cret"}, ("me", MASK, None)),
+        ({"username": "${U}", "password": "${P}"}, ("${U}", "${P}", None)),
+        ({"bearer": "s3cret"}, (None, None, MASK)),
+    ):
+        [sink] = document(of_http(auth=auth))["sinks"]
+        assert tuple(sink["auth"].values()) == shown
+    options = {"path": "/x", "token": "s3cret", "key": {"api_key": "${KEY}", "urls": ["http://u:s3cret@h", 5]}}
+    theirs = Settings.model_validate({"sinks": [{"type": "tests.plugin_sinks:make", "options": options}]})
+    [sink] = document(theirs)["sinks"]
+    assert sink["options"] == {
+        "path": "/x",
+        "token": MASK,
+        "key": {"api_key": "${KEY}", "urls": [f"http://u:{MASK}@h", 5]},
+    }
+    assert "s3cret" not in str([*entries(settings), *entries(theirs)])
+
+
+def test_a_key_in_the_path_of_a_url_is_not_shown() -> None:
+    """Services that take logs give one there; what is an address and no key is shown."""
+    [sink] = document(of_http(url="https://h/bulk/0f8fad5b-d9cb-469f-a165-70867728950e/tag/my-application-of-2026"))[
+        "sinks"
+    ]
+    assert sink["url"] == f"https://h/bulk/{MASK}/tag/{MASK}"
+    [sink] = document(of_http(url="https://intake-2.logs.eu1.example.com/api/organisations-of-mine"))["sinks"]
+    assert sink["url"] == "https://intake-2.logs.eu1.example.com/api/organisations-of-mine"
+
+
+def test_a_secret_of_a_sink_that_has_changed_is_not_shown() -> None:
+    """That it has changed is."""
+    old = of_http(url="https://h/in?key=a", headers={"X-Key": "a", "X-Other": "${A}"}, batch={"max_records": 5})
+    new = of_http(url="https://h/in?key=b", headers={"X-Key": "b", "X-Other": "${B}"}, batch={"max_records": 6})
+    assert changes(old, new) == [
+        'sink "http": url: another value that is not shown',
+        'sink "http": headers.X-Key: another value that is not shown',
+        'sink "http": headers.X-Other: "${B}", was "${A}"',
+        'sink "http": batch.max_records: 6, was 5',
+    ]
+
+
+def test_labels_are_shown_as_templates() -> None:
+    """The name of a field is no secret, whatever it is called."""
+    labels = {"job": "logbus", "token": "{token}", "password": "s3cret"}
+    [sink] = document(of_http(body="loki", labels=labels))["sinks"]
+    assert sink["labels"] == {"job": "logbus", "token": "{token}", "password": MASK}

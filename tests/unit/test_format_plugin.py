@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from logbus.collectors import installed
 from logbus.collectors.format import EachFormatter, JsonFormat, Names, PluginFormat, lines, plugin
 from logbus.errors import ConfigurationError
 from tests.property.batches import batch_of, payload_of
@@ -55,7 +56,7 @@ def theirs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, THEIRS, module)
     points = [("shouting", "shout"), ("numbered", "Numbered"), ("gone", "gone")]
     found = EntryPoints(EntryPoint(name, f"{THEIRS}:{value}", plugin.GROUP) for name, value in points)
-    monkeypatch.setattr(plugin, "entry_points", lambda group: found.select(group=group))
+    monkeypatch.setattr(installed, "entry_points", lambda group: found.select(group=group))
     return module
 
 
@@ -139,7 +140,7 @@ def test_what_is_no_line_costs_that_record(nonsense: Any) -> None:
         (lambda record: _exits(), "SystemExit: 3"),
         (lambda record: _interrupts(), "KeyboardInterrupt: enough"),
         (lambda record: tells_secrets(), "ValueError: no answer from http://u:***@h/, password=***"),
-        (lambda record: raises_long(), rf"ValueError: \u001b[31m{'x' * 183}…"),
+        (lambda record: raises_long(), rf"ValueError: \x1b[31m{'x' * 183}…"),
         (lambda record: raises_mute(), "MuteError"),
     ],
 )
@@ -234,7 +235,7 @@ def test_a_format_is_found_by_its_name_or_its_place(theirs: ModuleType) -> None:
             'expected one of json, shouting, numbered, gone, or "package.module:Name", found "JSON"; '
             "did you mean json?",
         ),
-        ("zzz\n", r'expected one of json, shouting, numbered, gone, or "package.module:Name", found "zzz\u000a"'),
+        ("zzz\n", r'expected one of json, shouting, numbered, gone, or "package.module:Name", found "zzz\x0a"'),
         (
             "gone",
             'expected a format that can be loaded, found "gone (somebodys_formats:gone)": '

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logbus.collectors.configuration.spec import sink_table
+from logbus.collectors.configuration.spec import sink_table, without_values
 from logbus.errors import ConfigurationError
 
 
@@ -58,6 +58,23 @@ from logbus.errors import ConfigurationError
             },
         ),
         ("console,a.b=1", {"type": "console", "a.b": "1"}),
+        ("syslog:udp://[::1]:514", {"type": "syslog", "address": "udp://[::1]:514"}),
+        ("syslog:/dev/log,facility=16", {"type": "syslog", "address": "/dev/log", "facility": 16}),
+        ("syslog:/dev/log,facility=local0", {"type": "syslog", "address": "/dev/log", "facility": "local0"}),
+        ("http:http://h:8080/a?b=c%2Cd", {"type": "http", "url": "http://h:8080/a?b=c%2Cd"}),
+        (
+            "http:https://h,headers.A.B=Bearer ${T},auth.bearer=x,batch.max_records=5,retry.statuses=429+x",
+            {
+                "type": "http",
+                "url": "https://h",
+                "headers": {"A.B": "Bearer ${T}"},
+                "auth": {"bearer": "x"},
+                "batch": {"max_records": 5},
+                "retry": {"statuses": [429, "x"]},
+            },
+        ),
+        ("acme,options.path=5", {"type": "acme", "options": {"path": "5"}}),
+        ("acme.sinks:Table,spool=1 MiB", {"type": "acme.sinks:Table", "spool": "1 MiB"}),
     ],
 )
 def test_a_sink_can_be_written_in_one_word(spec: str, table: dict[str, object]) -> None:
@@ -75,9 +92,27 @@ def test_a_sink_can_be_written_in_one_word(spec: str, table: dict[str, object]) 
         ("console,sample.rate=1,sample.rate=0.5", "expected sample.rate once"),
         ("console,sample=0.5", 'expected sample.KEY=VALUE, found "sample=0.5"'),
         ("console,sample.rate", "expected KEY=VALUE after each comma"),
+        ("http:https://h,headers=x", 'expected headers.KEY=VALUE, found "headers=\\*\\*\\*"'),
+        ("http:https://h,auth.bearer=abc,def", 'found "\\*\\*\\*"'),
+        ("http:https://h,auth.bearer=abc,auth.bearer=def", 'found it again in "auth.bearer=\\*\\*\\*"'),
+        ("http:https://h?key=abc,def", 'found "\\*\\*\\*"'),
     ],
 )
 def test_a_sink_that_is_written_wrong_is_an_error(spec: str, message: str) -> None:
     """A SPEC without its form raises ConfigurationError with what would be right."""
     with pytest.raises(ConfigurationError, match=message):
         sink_table(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "shown"),
+    [
+        ("file:a?b=c,static_fields.x=y", "file:a?b=c,static_fields.x=y"),
+        ("http:https://h?a=b,level=INFO", "http:https://h?***,level=INFO"),
+        ("http:https://h,headers.X=Bearer ${T},options.a=b", "http:https://h,headers.X=Bearer ${T},options.a=***"),
+        ("http:https://h,auth.password=a,b,c,level=x,d", "http:https://h,auth.password=***,***,***,level=x,d"),
+    ],
+)
+def test_a_spec_is_repeated_without_what_may_be_secret(spec: str, shown: str) -> None:
+    """Variables and all else stay."""
+    assert without_values(spec) == shown

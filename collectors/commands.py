@@ -93,7 +93,7 @@ class Commands:
         if not self._waiting:
             return
         at = time.monotonic()
-        ready = [entry for entry in self._waiting if now or at >= entry[1].deadline or entry[1].ready()]
+        ready = [entry for entry in self._waiting if now or at >= entry[1].deadline or self._is_ready(entry[1])]
         if not ready:
             return
         self._waiting = [entry for entry in self._waiting if entry not in ready]
@@ -108,6 +108,13 @@ class Commands:
                 self._refuse(identity, error)
                 continue
             self.reply(identity, {"ok": True, **answer})
+
+    @staticmethod
+    def _is_ready(wait: Wait) -> bool:
+        try:
+            return wait.ready()
+        except Exception:  # a defect of ours, which the answer will run into: no reason to stop collecting
+            return True
 
     def reply(self, identity: bytes, document: Answer) -> None:
         """Sends a document to a connection; nothing happens where it has gone."""

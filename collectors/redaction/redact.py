@@ -72,15 +72,20 @@ class Redactor:
     """
 
     def __init__(self, fields: Iterable[str] = DEFAULT_FIELDS, patterns: Sequence[str] = ()) -> None:
-        self._keys = SecretKeys(fields)
+        self._rules = tuple(fields), tuple(patterns)
+        self._keys = SecretKeys(self._rules[0])
         self._probe = probe(self._keys)
-        self._erasers = _erasers(patterns)
+        self._erasers = _erasers(self._rules[1])
         #: Messages without anything suspicious.
         self._clean: set[str] = set()
         #: What suspicious texts become: many of them stay as they are.
         self._known: dict[str, str] = {}
         #: Call sites of which no name has to be masked.
         self._clean_sites: set[Site] = set()
+
+    def twin(self) -> Redactor:
+        """Another one with the same rules, for another thread."""
+        return Redactor(*self._rules)
 
     def redact(self, batch: Batch) -> None:
         """Masks the batch in place. Never raises on a batch that was decoded."""

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from logbus import __version__
-from logbus.cli import collector, config, doctor, emit, levels, schema, status, tail
+from logbus.cli import collector, config, dead_letters, doctor, emit, levels, schema, status, tail
 from logbus.cli.terminal import complain
 from logbus.errors import LogbusError
 
@@ -73,6 +73,7 @@ for command in (
     levels.set_level,
     levels.reset_level,
     levels.levels,
+    dead_letters.dead_letters,
 ):
     program.add_command(command)
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "": {
         "collector",
         "config",
+        "dead-letters",
         "doctor",
         "emit",
         "levels",
@@ -32,6 +33,7 @@ COMMANDS = {
     },
     "collector": {"list", "reload", "start", "status", "stop"},
     "config": {"init", "schema", "show", "validate"},
+    "dead-letters": {"list", "purge", "replay"},
 }
 OPTIONS = {
     "collector start": {"--config", "--endpoint", "--control", "--sink", "--level", "--metrics", "--name"},
@@ -40,6 +42,9 @@ OPTIONS = {
     "collector reload": {"--control", "--name", "--timeout", "--json"},
     "collector list": {"--timeout", "--json"},
     "status": {"--control", "--name", "--timeout", "--json"},
+    "dead-letters list": {"--sink", "-n", "--full", "--control", "--name", "--timeout", "--json"},
+    "dead-letters replay": {"--sink", "--id", "--all", "--control", "--name", "--timeout", "--json"},
+    "dead-letters purge": {"--sink", "--id", "--older-than", "--all", "--control", "--name", "--timeout", "--json"},
     "tail": {"--component", "--level", "--where", "--grep", "--format", "-n", "--control", "--name", "--timeout"},
     "doctor": {"--control", "--name", "--timeout", "--json"},
     "emit": {"--level", "--component", "--endpoint", "--control", "--name", "--timeout"},
@@ -63,7 +68,7 @@ OPTIONS = {
     "levels": {"--json", "--control", "--name", "--timeout"},
 }
 #: Words of the contract that belong to later versions.
-NOT_YET = ("top dead-letters durability syslog http nats otlp spool batch retry").split()
+NOT_YET = ("top durability nats").split()
 
 
 def _help(*command: str) -> str:

@@ -108,6 +108,37 @@ def test_a_term_that_is_not_zero_gets_its_column() -> None:
     assert "disk full" in rendered(document)
 
 
+def test_a_sink_that_fails_is_explained() -> None:
+    """Below the tables: what it says, since when, how much waits and where, and what to do."""
+    document = copy.deepcopy(DOCUMENT)
+    document["sinks"] = [
+        {**DOCUMENT["sinks"][0], "circuit": "closed", "oldest_seconds": 0.01, "dead_letters": 0},
+        {**DOCUMENT["sinks"][0], "name": "web", "type": "http", "state": "failing", "circuit": "open",
+         "queued": 34, "spooled": 1200, "oldest_seconds": 63.2, "failing_seconds": 150.0, "dead_letters": 2,
+         "last_error": "answered 503: " + "x" * 100},
+        {**DOCUMENT["sinks"][0], "name": "odd", "type": "acme", "state": "failing", "last_error": "no"},
+    ]  # fmt: skip
+    lines = rendered(document, width=220).splitlines()
+    for head in ("circuit", "queued", "spooled", "oldest", "dead letters", "last error"):
+        assert any(f" {head}" in line for line in lines)
+    row = next(line for line in lines if line.startswith("web")).split()
+    assert (row[3], row[8:12]) == ("open", ["34", "1,200", "63", "s"])
+    assert (
+        f"sink web fails for 2 min: answered 503: {'x' * 100}; 1,234 records wait (1,200 of them in its spool),"
+        " the oldest for 63 s; see whether its server is up, and its url, auth and tls are right"
+    ) in lines
+    assert "sink web has 2 dead letters: logbus dead-letters list --sink web" in lines
+    assert "sink odd fails: no; see what it says, and mend that" in lines
+    assert "closed" not in "".join(lines)
+
+
+def test_what_is_wrong_with_a_sink_that_works_is_told() -> None:
+    """In one line, without advice: it delivers."""
+    document = copy.deepcopy(DOCUMENT)
+    document["sinks"][0]["last_error"] = "rotation\x1b[2J fails"
+    assert "sink main: rotation\\x1b[2J fails" in rendered(document).splitlines()
+
+
 def test_the_tables_add_nothing_up() -> None:
     """The total is the collector's, also where it contradicts the rows."""
     document = copy.deepcopy(DOCUMENT)

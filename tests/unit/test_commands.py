@@ -78,6 +78,8 @@ class Desk:
         raise ConfigurationError([f"level {document.get('level')!r}: expected a level"])
 
     def _break(self, document: dict[str, Any], asker: Asker) -> Answer | Wait:
+        if document.get("meanwhile"):
+            return Wait(time.monotonic() + PATIENCE_S, lambda: document["nothing"], lambda: document["nothing"])
         if document.get("later"):
             return Wait(time.monotonic(), lambda: True, lambda: document["nothing"])
         raise RecursionError("maximum recursion depth exceeded")
@@ -238,11 +240,14 @@ def test_the_end_answers_what_waits() -> None:
     desk.context.destroy(0)
 
 
-@pytest.mark.parametrize(("later", "error"), [(False, "RecursionError: maximum"), (True, "KeyError: 'nothing'")])
-def test_a_defect_refuses_one_command_and_ends_nothing(desk: Desk, later: bool, error: str) -> None:
-    """Whatever a handler or the making of an answer raises, whoever asked is told, and the next one is served."""
+@pytest.mark.parametrize(
+    ("when", "error"),
+    [("now", "RecursionError: maximum"), ("meanwhile", "KeyError: 'nothing'"), ("later", "KeyError: 'nothing'")],
+)
+def test_a_defect_refuses_one_command_and_ends_nothing(desk: Desk, when: str, error: str) -> None:
+    """Whatever a handler, a look or the making of an answer raises: whoever asked is told, and the next is served."""
     with desk.client() as client:
-        client.send(pack_message({"command": "break", "later": later}))
+        client.send(pack_message({"command": "break", when: True}))
         answer = desk.reply(client)
         assert (answer["ok"], answer["exit_code"]) == (False, 1)
         assert f"it failed with {error}" in answer["error"]

@@ -77,6 +77,10 @@ class Service:
         """CPU time of the collector so far."""
         return cpu_seconds(self._process.pid)
 
+    def written_bytes(self) -> int:
+        """Bytes that the collector has given to the system for its files so far."""
+        return int(Path(f"/proc/{self._process.pid}/io").read_text().split("wchar: ")[1].split()[0])
+
     def wait_lines(self, lines: int) -> bool:
         """Waits until its file holds so many reference records in all; whether it holds exactly these."""
         deadline = time.monotonic() + PATIENCE_S

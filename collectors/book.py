@@ -19,13 +19,19 @@ import msgpack
 
 from logbus.collectors.rows import Intent, SinkRow, WorkerRow
 
-#: Version of this layout. The one before, whose worker rows end before ``recorder``, is read too; a page with another
-#: one is put aside.
-LAYOUT: Final = 2
-_BEFORE: Final = 1
+#: Version of this layout. Those before are read too; a page with another one is put aside.
+LAYOUT: Final = 3
 
 _WORKER_FIELDS: Final = tuple(item.name for item in fields(WorkerRow))
 _SINK_FIELDS: Final = tuple(item.name for item in fields(SinkRow))
+_INTENT: Final = _SINK_FIELDS.index("intent")
+#: By layout: how many values a worker's row and a sink's have. The first ends before ``recorder``, both old ones before
+#: ``acked``.
+_LENGTHS: Final = {
+    1: (len(_WORKER_FIELDS) - 1, len(_SINK_FIELDS) - 1),
+    2: (len(_WORKER_FIELDS), len(_SINK_FIELDS) - 1),
+    LAYOUT: (len(_WORKER_FIELDS), len(_SINK_FIELDS)),
+}
 # Every value of a row in one call in C: a transaction packs three rows or so, thousands of times a second.
 _worker_values = attrgetter(*_WORKER_FIELDS)
 _sink_values = attrgetter(*_SINK_FIELDS)
@@ -61,16 +67,16 @@ def pack_change(
 def replay(entries: Sequence[bytes]) -> Book:
     """The book after a snapshot and its changes. Raises whatever decoding raises when they are not such entries."""
     layout, ident, version, workers, sinks = _unpack(entries[0])
-    if layout not in (LAYOUT, _BEFORE):
+    if layout not in _LENGTHS:
         raise ValueError(f"expected layout {LAYOUT}, found {layout!r}")
-    worker_fields = _WORKER_FIELDS if layout == LAYOUT else _WORKER_FIELDS[:-1]
+    lengths = _LENGTHS[layout]
     book = Book(ident, version)
-    _enter(book, workers, sinks, worker_fields)
+    _enter(book, workers, sinks, lengths)
     for entry in entries[1:]:
         book.version, workers, sinks, forgotten = _unpack(entry)
         for producer in forgotten:
             book.workers.pop(producer, None)
-        _enter(book, workers, sinks, worker_fields)
+        _enter(book, workers, sinks, lengths)
     return book
 
 
@@ -81,23 +87,25 @@ def refill(row: _Row, values: _Row) -> _Row:
     return row
 
 
-def _enter(book: Book, workers: list[list[Any]], sinks: list[list[Any]], worker_fields: tuple[str, ...]) -> None:
+def _enter(book: Book, workers: list[list[Any]], sinks: list[list[Any]], lengths: tuple[int, int]) -> None:
     for values in workers:
-        _expect(values, worker_fields)
+        _expect(values, lengths[0])
         worker = WorkerRow(*values)
         book.workers[worker.producer] = worker
     for values in sinks:
-        _expect(values, _SINK_FIELDS)
-        if values[-1] is not None:
-            count, before, ranges, *place = values[-1]
-            values[-1] = Intent(count, before, tuple((producer, first, n) for producer, first, n in ranges), *place)
+        _expect(values, lengths[1])
+        if values[_INTENT] is not None:
+            count, before, ranges, *place = values[_INTENT]
+            values[_INTENT] = Intent(
+                count, before, tuple((producer, first, n) for producer, first, n in ranges), *place
+            )
         sink = SinkRow(*values)
         book.sinks[sink.name] = sink
 
 
-def _expect(values: list[Any], names: tuple[str, ...]) -> None:
-    if len(values) != len(names):
-        raise ValueError(f"a row has {len(names)} values, found {len(values)}")
+def _expect(values: list[Any], length: int) -> None:
+    if len(values) != length:
+        raise ValueError(f"a row has {length} values, found {len(values)}")
 
 
 def _pack(document: object) -> bytes:

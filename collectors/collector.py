@@ -26,8 +26,13 @@ from logbus.bus import Endpoint, private_directory, pull_socket
 from logbus.collectors.allowed import Allowed
 from logbus.collectors.claim import Claim
 from logbus.collectors.commands import Asker, Wait
+from logbus.collectors.complaint import WORKS, Complaint, fields_of
 from logbus.collectors.control import Control
+from logbus.collectors.dead_letters.orders import DeadLetterOrders
+from logbus.collectors.dead_letters.reasons import Reasons
+from logbus.collectors.dead_letters.store import DeadLetters
 from logbus.collectors.decode import Batch, Source
+from logbus.collectors.drain import drain
 from logbus.collectors.handshake import Handshake
 from logbus.collectors.histogram import Histogram
 from logbus.collectors.identities import Identities
@@ -38,7 +43,7 @@ from logbus.collectors.receiver import Receiver, Turn, is_bye
 from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.roll import Loss, Roll
 from logbus.collectors.route import Destination, Router
-from logbus.collectors.sinks.base import Sink
+from logbus.collectors.spool.spools import Spools
 from logbus.collectors.writer import Writer
 from logbus.errors import ControlError, LogbusError
 from logbus.wire import ACK_WANTED, DATA
@@ -49,9 +54,6 @@ if TYPE_CHECKING:
 
 #: Seconds between looks at which workers live.
 SWEEP_S: Final = 0.25
-#: Seconds for the sinks to write what is queued, at the end; for an impatient one, which may be stopped for good.
-FLUSH_S: Final = 10.0
-FLUSH_IMPATIENT_S: Final = 1.0
 #: Seconds for which a status waits for the MARKs of the live workers.
 FRESH_S: Final = 1.0
 #: Seconds between looks at whether a question can be answered.
@@ -122,14 +124,30 @@ class Collector:
                 fresh=fresh or self._ledger.quarantined is not None,
                 mask=self._mask_source,
             )
-            for line in self._own.tell_past(self._ledger.damage, self._ledger.resolve_intents()):
+            self._spools = Spools(state, self._complaints.append)
+            undo.callback(self._close_spools)
+            self._dead_letters = DeadLetters(state, self._complain_of_letters, mask=Reasons(self._redactor_now))
+            undo.callback(self._dead_letters.close)
+            self._dead_letters.open()
+            for line in self._own.tell_past(
+                self._ledger.damage, self._ledger.resolve_intents(self._look_into_spools())
+            ):
                 tell(line)
-            self._router = Router()
-            undo.callback(self._end_sinks)
-            self._start_sinks(destinations)
             self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             undo.callback(self._context.destroy, 0)
             self._receiver = Receiver(pull_socket(self._context), redactor, identities=identities)
+            self._router = Router()
+            undo.callback(self._end_sinks)
+            self._start_sinks(destinations)
+            letters = DeadLetterOrders(
+                self._dead_letters,
+                self._router.writer_of,
+                name=name,
+                mask=self._mask_field,
+                note=self._own.note,
+                tell=self._complain_of_letters,
+            )
+            undo.callback(letters.close)
             self._control = Control(
                 self._context,
                 name,
@@ -141,8 +159,8 @@ class Collector:
                 allowed=allowed,
                 identities=identities,
                 levels=levels,
-                asked={"describe": self._describe_command, "status": self._status_command},
-                ordered={"reload": self._reload_command, "stop": self._stop_command},
+                asked={"describe": self._describe_command, "status": self._status_command, **letters.asked()},
+                ordered={"reload": self._reload_command, "stop": self._stop_command, **letters.ordered()},
                 tell=tell,
                 report=self._report_state,
                 mask=self._mask_field,
@@ -179,10 +197,7 @@ class Collector:
         try:
             self._drain()
             self._receiver.socket.close(0)
-            begun = time.monotonic()
-            for writer in self._router.writers:
-                patience = FLUSH_S if writer.sink.patient else FLUSH_IMPATIENT_S
-                writer.finish(begun + (0.0 if self._hurried else patience))
+            drain(self._router.writers, hurried=lambda: self._hurried)
             self._router.settle()
             while self._complaints:
                 self._tell(self._complaints.popleft())
@@ -211,12 +226,15 @@ class Collector:
         }
         if self._reloader is not None:
             collector["configuration"] = self._reloader.status()
-        document = self._ledger.status_document(self._router.queued)
-        for key, found in (("held", self._router.held()), ("archive", self._router.archives())):
-            for sink in document["sinks"]:
-                if sink["name"] in found:
-                    sink[key] = found[sink["name"]]
-        return {"collector": collector, **document}
+        collector["dead_letters"] = self._dead_letters.document()
+        return {"collector": collector, **self._books()}
+
+    def _books(self) -> dict[str, Any]:
+        """The ledger's status document, with what the parts say in the rows of the sinks; for any thread."""
+        document = self._router.complete(self._ledger.status_document(self._router.queued))
+        for row in document["sinks"]:
+            row["dead_letters"] = self._dead_letters.counts.get(row["name"], 0)
+        return document
 
     # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -254,7 +272,8 @@ class Collector:
         while self._complaints:
             complaint = self._complaints.popleft()
             self._tell(complaint)
-            self._own.say(complaint, event="sink_failed")
+            fields = fields_of(complaint)
+            (self._own.note if fields["event"] == WORKS else self._own.say)(complaint, **fields)
         due = self._router.due
         if due:
             self._own.tell_sampling(self._router.told())
@@ -326,17 +345,46 @@ class Collector:
                     row.state = "removed"
                     change.sink(row)
 
+        self._close_spools()
+
     def _end_sinks(self) -> None:
         for writer in self._router.writers:
             writer.finish(0.0)
 
-    def _make_writer(self, sink: Sink, behind: Sequence[Writer], latency: Histogram) -> Writer:
-        return Writer(sink, self._ledger, complain=self._complaints.append, behind=behind, latency=latency)
+    def _make_writer(self, destination: Destination, behind: Sequence[Writer], latency: Histogram) -> Writer:
+        return Writer(
+            destination.sink,
+            self._ledger,
+            complain=self._complaints.append,
+            terms=destination.terms,
+            spools=self._spools,
+            bury=self._dead_letters.bury,
+            behind=behind,
+            latency=latency,
+        )
+
+    def _look_into_spools(self) -> dict[str, int]:
+        """How many records stand in each spool that is there, by the name of its sink."""
+        rows = self._ledger.sinks
+        return {
+            name: self._spools.of(name).open(rows[name].acked if name in rows else 0).records
+            for name in self._spools.names()
+        }
+
+    def _close_spools(self) -> None:
+        """Closes the spools that no writer has; one that has one closes it as it ends."""
+        used = {writer.sink.name for writer in self._router.writers}
+        for name in self._spools.names():
+            if name not in used:
+                self._spools.of(name).close()
 
     # A reload exchanges the redactor: it is asked for at each call.
 
     def _mask_source(self, source: Source) -> None:
         self._receiver.redactor.source(source)
+
+    def _redactor_now(self) -> Redactor:
+        return self._receiver.redactor
 
     def _mask_field(self, key: str, value: Any) -> Any:
         return self._receiver.redactor.field(key, value)
@@ -373,6 +421,9 @@ class Collector:
             raise ControlError("this collector has no configuration to reload, or it drains")
         return self._reloader.answer(document, asker)
 
+    def _complain_of_letters(self, text: str) -> None:
+        self._complaints.append(Complaint(text, event="dead_letters"))
+
     def _report_state(self, text: str) -> None:
         """Says what is wrong with a file of the state."""
         self._tell(text)
@@ -395,8 +446,8 @@ class Collector:
         from logbus.collectors.metrics import View, serve  # a library that few collectors need
 
         def look() -> View:
-            state, document = self._control.publisher.state, self._ledger.status_document(self._router.queued)
-            return View(state.state, state.levels.version, document, dict(self._router.latencies))
+            state = self._control.publisher.state
+            return View(state.state, state.levels.version, self._books(), dict(self._router.latencies))
 
         server = serve(address, look, tell=self._tell)
         undo.callback(server.close)

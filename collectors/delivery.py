@@ -12,8 +12,11 @@ from logbus.collectors.encode import Encoded
 from logbus.collectors.roll import OWN
 from logbus.collectors.rows import Range, coalesced
 from logbus.collectors.sample import Line
-from logbus.collectors.writer import WRITE_BYTES, Writer
+from logbus.collectors.writer import Writer
+from logbus.levels import bucket_of
 
+#: Bytes of lines, about, that become one delivery.
+DELIVERY_BYTES: Final = 1024 * 1024
 _NONE: Final[frozenset[int]] = frozenset()
 
 
@@ -25,10 +28,12 @@ class Delivery:
     data: bytes
     count: int
     ranges: tuple[Range, ...]
+    #: The bucket of each line where the writer wants to know it, else nothing.
+    levels: bytes = b""
 
     def hand_over(self) -> None:
         """Puts them into the queue."""
-        self.writer.put(self.data, self.count, self.ranges)
+        self.writer.put(self.data, self.count, self.ranges, self.levels)
 
 
 def deliver(
@@ -64,7 +69,8 @@ def deliver(
         data = b"".join(lines)
     if writer.refusing:
         writer.forgive()
-    return Delivery(writer, data, count, ranges_of(encoded.batch, chosen))
+    levels = levels_of(encoded.batch, chosen) if writer.terms.by_level else b""
+    return Delivery(writer, data, count, ranges_of(encoded.batch, chosen), levels)
 
 
 def refuse(writer: Writer, encoded: Encoded, records: int) -> None:
@@ -76,12 +82,12 @@ def refuse(writer: Writer, encoded: Encoded, records: int) -> None:
 
 
 def deliver_lines(writer: Writer, lines: Sequence[Line]) -> list[Delivery]:
-    """Lines that were booked as handed over before, in deliveries of the size of a write."""
+    """Lines that were booked as handed over before, in deliveries of no more than :data:`DELIVERY_BYTES`."""
     deliveries: list[Delivery] = []
     group: list[Line] = []
     size = 0
     for line in lines:
-        if group and size + len(line[0]) > WRITE_BYTES:
+        if group and size + len(line[0]) > DELIVERY_BYTES:
             deliveries.append(_of_lines(writer, group))
             group, size = [], 0
         group.append(line)
@@ -103,5 +109,16 @@ def ranges_of(batch: Batch, chosen: Sequence[int] | None) -> tuple[Range, ...]:
     )
 
 
+def levels_of(batch: Batch, chosen: Sequence[int] | None) -> bytes:
+    """The bucket of levels (:data:`logbus.levels.BUCKETS`) of each chosen record of a batch (None: all)."""
+    buckets = [bucket_of(site.level_no) for site in batch.sites]
+    records = batch.records
+    if chosen is None:
+        return bytes([buckets[record.site] for record in records])
+    return bytes([buckets[records[at].site] for at in chosen])
+
+
 def _of_lines(writer: Writer, lines: Sequence[Line]) -> Delivery:
-    return Delivery(writer, b"".join([data for data, _ in lines]), len(lines), coalesced(place for _, place in lines))
+    data = b"".join([line for line, _, _ in lines])
+    levels = bytes([level for _, _, level in lines]) if writer.terms.by_level else b""
+    return Delivery(writer, data, len(lines), coalesced(place for _, place, _ in lines), levels)

@@ -25,6 +25,7 @@ from typing import Final
 from logbus.collectors.decode import Batch
 from logbus.collectors.format import Formatter
 from logbus.collectors.sample import Choice, Line, Rate, Sampling, high_sites
+from logbus.levels import bucket_of
 
 #: Bytes that a held line, and a request, count beside the line itself: objects, tables.
 LINE_BYTES: Final = 200
@@ -51,8 +52,8 @@ class Fate(Enum):
 class Held:
     """A request whose records are held: when its window ends, and its lines.
 
-    A line stands with its format, its producer and its sequence number. ``pending`` are indices of the batch at hand,
-    which have no lines yet.
+    A line stands with its format, its producer, its sequence number and its bucket of levels. ``pending`` are indices
+    of the batch at hand, which have no lines yet.
     """
 
     __slots__ = ("ends", "key", "lines", "pending", "size")
@@ -60,7 +61,7 @@ class Held:
     def __init__(self, key: str, ends: float) -> None:
         self.key = key
         self.ends = ends
-        self.lines: list[tuple[bytes, Formatter, bytes, int]] = []
+        self.lines: list[tuple[bytes, Formatter, bytes, int, int]] = []
         self.pending: list[int] = []
         self.size = REQUEST_BYTES
 
@@ -163,11 +164,13 @@ class Hold:
     def hold(self, lines: Sequence[bytes], batch: Batch, formatter: Formatter, now: float) -> Settled:
         """Holds the lines of those that wait; what has an empty one is not held. What has to give way is settled."""
         producer, first_seq = batch.producer, batch.first_seq
+        buckets = [bucket_of(site.level_no) for site in batch.sites]
         added = records = 0
         for (index, request), line in zip(self._pending.items(), lines, strict=True):
             if line:
                 size = len(line) + LINE_BYTES
-                request.lines.append((line, formatter, producer, first_seq + index))
+                bucket = buckets[batch.records[index].site]
+                request.lines.append((line, formatter, producer, first_seq + index, bucket))
                 request.size += size
                 added += size
                 records += 1
@@ -222,7 +225,7 @@ class Hold:
         if request is None:
             return False
         self._give_up(request)
-        choice.released += [(line, (producer, seq, 1)) for line, _, producer, seq in request.lines]
+        choice.released += [(line, (producer, seq, 1), bucket) for line, _, producer, seq, bucket in request.lines]
         choice.kept += request.pending
         for index in request.pending:
             del self._pending[index]
@@ -236,7 +239,8 @@ class Hold:
             self._remember(request.key, now, Fate.SHARE)
             rate = self.policy.rate
             settled.released += [
-                (formatter.stamp(line, rate), (producer, seq, 1)) for line, formatter, producer, seq in request.lines
+                (formatter.stamp(line, rate), (producer, seq, 1), bucket)
+                for line, formatter, producer, seq, bucket in request.lines
             ]
         else:
             self._remember(request.key, now, Fate.OUT)

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final
 
 from logbus.bus import private_directory
@@ -36,6 +36,7 @@ __all__ = ["Change", "Intent", "Ledger", "Resolution", "SinkRow", "WorkerRow"]
 KEPT_GONE: Final = 512
 #: The ledger's page in the state directory of a collector.
 FILE_NAME: Final = "ledger"
+_NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class Change:
@@ -191,15 +192,19 @@ class Ledger:
             change.worker(older)
             return len(folded)
 
-    def resolve_intents(self) -> list[Resolution]:
+    def resolve_intents(self, spooled: Mapping[str, int] = _NOTHING) -> list[Resolution]:
         """What became of the records that a dead collector had handed to its sinks, entered in their rows.
 
-        One result for each sink that had any. Call it before a sink opens its file: a torn last line is cut off.
+        One result for each sink that had any. ``spooled`` has, by the name of a sink, how many records stand in its
+        spool; a spool without a row gets one. Call it before a sink opens its file: a torn last line is cut off.
         """
         with self._change as change:
             results = []
+            for name, count in spooled.items():
+                if count and name not in self.sinks:
+                    self.sinks[name] = SinkRow(name, "spool", state="removed")
             for row in self.sinks.values():
-                result = resolve(row)
+                result = resolve(row, spooled.get(row.name, 0))
                 if result is not None:
                     change.sink(row)
                     results.append(result)

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -24,6 +24,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector as Source
 
+from logbus.collectors.breaker import Circuit
 from logbus.collectors.histogram import BOUNDS_S, Histogram
 from logbus.collectors.labels import Labels
 from logbus.collectors.roll import OWN
@@ -34,6 +35,8 @@ from logbus.wire import REASONS
 FRESH_S: Final = 0.5
 #: The stages of ``logbus_records_total``: keys of a worker's row.
 STAGES: Final = ("emitted", "collected")
+#: What a breaker does: the values of ``state`` of ``logbus_sink_circuit``.
+CIRCUITS: Final = get_args(Circuit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +86,21 @@ class Metrics(Source):
         return {"/metrics": self._metrics_page, "/healthz": self._health_page}
 
     def health(self) -> tuple[bool, str]:
-        """Whether the collector serves and can deliver, and a line that says so or what is wrong."""
+        """Whether the collector serves and can deliver, and a line that says so or what is wrong.
+
+        One sink that delivers is enough: whoever would start the collector anew because another one's server is down
+        would help nobody.
+        """
         with self._lock:
             view = self._refresh()
         if view.state != "serving":
             return False, view.state
-        failing = [
-            f"sink {row['name']}: {row['last_error']}" for row in view.ledger["sinks"] if row["state"] == "failing"
-        ]
-        return (False, f"unable to deliver: {'; '.join(failing)}") if failing else (True, "serving")
+        sinks = [row for row in view.ledger["sinks"] if row["state"] != "removed"]
+        failing = [f"sink {row['name']}: {row['last_error']}" for row in sinks if row["state"] == "failing"]
+        if not failing:
+            return True, "serving"
+        able = len(failing) < len(sinks)
+        return able, f"{'serving, but not all sinks' if able else 'unable to deliver'}: {'; '.join(failing)}"
 
     def describe(self) -> list[Metric]:
         """Nothing: the registry need not look for names that another source has."""
@@ -146,6 +155,7 @@ class Metrics(Source):
                 failed.add_metric((row["name"], reason), row["dropped"].get(reason, 0))
             queue.add_metric((row["name"],), row["queued"])
         yield from (delivered, filtered, sampled_out, failed, queue)
+        yield from _waiting(sinks)
 
         latency = HistogramMetricFamily(
             "logbus_sink_latency_seconds",
@@ -173,3 +183,35 @@ class Metrics(Source):
             self._text = generate_latest(self._registry)
             self._until = time.monotonic() + FRESH_S
         return self._view
+
+
+def _waiting(sinks: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+    """What waits for the sinks, and how long; of those in force, which have a writer that says so."""
+    duplicated = CounterMetricFamily(
+        "logbus_sink_duplicated", "Records that the other side has, or may have, twice.", labels=("sink",)
+    )
+    spooled = GaugeMetricFamily("logbus_sink_spooled_records", "Records in a sink's spool.", labels=("sink",))
+    letters = GaugeMetricFamily(
+        "logbus_sink_dead_letters", "Records that a sink has refused for good, and that are kept.", labels=("sink",)
+    )
+    for row in sinks:
+        duplicated.add_metric((row["name"],), row["duplicated"])
+        spooled.add_metric((row["name"],), row["spooled"])
+        letters.add_metric((row["name"],), row["dead_letters"])
+    queue = GaugeMetricFamily("logbus_sink_queue_bytes", "Bytes that wait for a sink in memory.", labels=("sink",))
+    spool = GaugeMetricFamily("logbus_sink_spool_bytes", "Bytes that a sink's spool has on disk.", labels=("sink",))
+    oldest = GaugeMetricFamily(
+        "logbus_sink_oldest_seconds", "Age of the oldest record that waits for a sink, 0 for none.", labels=("sink",)
+    )
+    circuit = GaugeMetricFamily(
+        "logbus_sink_circuit", "1 for what the breaker of a sink does at present.", labels=("sink", "state")
+    )
+    for row in sinks:
+        if "queue_bytes" in row:
+            name = row["name"]
+            queue.add_metric((name,), row["queue_bytes"])
+            spool.add_metric((name,), row.get("spool", {}).get("bytes", 0))
+            oldest.add_metric((name,), row["oldest_seconds"] or 0.0)
+            for state in CIRCUITS:
+                circuit.add_metric((name, state), float(row["circuit"] == state))
+    yield from (duplicated, spooled, letters, queue, spool, oldest, circuit)

@@ -58,6 +58,10 @@ class OwnRecords:
             text = f"sink {found.sink!r}: the last collector ended with {found.lost} records not written"
             if found.unknown:
                 text += f" and {found.unknown} of which nobody knows"
+            if found.spooled:
+                text += f"; {found.spooled} wait in its spool"
+            if found.again:
+                text += f", {found.again} of which may have been delivered before"
             if found.cut_bytes:
                 text += f"; a torn line of {found.cut_bytes} bytes was cut off"
             lines.append(text)

@@ -7,6 +7,11 @@ the sink's queue, which was in memory. A file is rotated between writes, when th
 intent still has its name, unless somebody else has taken it away. Where nothing can be looked at (a console, a socket,
 a file that has gone or is another one) the write in hand is unknown.
 
+What stands in a sink's spool is counted there, entry by entry: it is spooled, whatever the row says. A write in hand
+that came from the spool is there still and is sent again; how far it got nobody knows, so that it counts as possibly
+there twice. A spool that holds more than was ever handed over (the state was lost, and the spool was not) has its
+records entered as newly offered.
+
 Nothing here depends on how often it runs. Cutting a file does not change its number of whole lines, and the counts
 start from ``delivered_before``: a crash between the cut and the commit of the row gives the same the next time.
 """
@@ -31,6 +36,8 @@ class Resolution(NamedTuple):
     ``delivered`` counts those of the interrupted write that are in the file; ``lost`` its others and what was
     queued; ``unknown`` the interrupted write where nobody can tell. ``cut_bytes`` is the torn line that was cut off.
     ``ranges`` numbers the records of the interrupted write that are lost or unknown, as far as the intent did.
+    ``spooled`` wait in the sink's spool, of which ``again`` may have been delivered before, and ``appeared`` were never
+    heard of.
     """
 
     sink: str
@@ -39,31 +46,42 @@ class Resolution(NamedTuple):
     unknown: int
     cut_bytes: int
     ranges: tuple[Range, ...]
+    spooled: int = 0
+    again: int = 0
+    appeared: int = 0
 
 
-def resolve(row: SinkRow) -> Resolution | None:
-    """What became of a sink's unfinished records, entered in its row; None when there were none.
+def resolve(row: SinkRow, spooled: int = 0) -> Resolution | None:
+    """What became of a sink's unfinished records, entered in its row; None when there was nothing to find out.
 
-    The row then holds no intent. The file is looked at, and cut, here; the row is the caller's to commit.
+    ``spooled`` is how many records stand in its spool, with numbers from :attr:`SinkRow.acked` on. The row then holds
+    no intent. A file is looked at, and cut, here; the row is the caller's to commit.
     """
-    intent = row.intent
-    if intent is None and row.outstanding <= 0:
+    intent, before = row.intent, row.spooled
+    if intent is None and row.outstanding <= 0 and spooled == before:
         return None
-    delivered = unknown = cut = 0
+    delivered = unknown = cut = again = 0
     ranges: tuple[Range, ...] = ()
-    if intent is not None:
-        found = _look(intent) if row.checkable else None
-        if found is None:
+    if intent is not None and intent.spooled:
+        again = min(intent.count, spooled)
+        row.duplicated += again
+    elif intent is not None:
+        seen = _look(intent) if row.checkable else None
+        if seen is None:
             unknown, ranges = intent.count, intent.ranges
         else:
-            delivered, cut = found
+            delivered, cut = seen
             ranges = _after(intent, delivered)
         row.delivered = intent.delivered_before + delivered
         row.unknown += unknown
-        row.intent = None
-    lost = max(0, row.outstanding)
+    row.intent = None
+    stake = max(0, row.outstanding) + before
+    row.spooled = spooled
+    lost, appeared = max(0, stake - spooled), max(0, spooled - stake)
     row.dropped[COLLECTOR_LOST] += lost
-    return Resolution(row.name, delivered, lost, unknown, cut, ranges)
+    row.offered += appeared
+    row.accepted += appeared
+    return Resolution(row.name, delivered, lost, unknown, cut, ranges, spooled, again, appeared)
 
 
 def _look(intent: Intent) -> tuple[int, int] | None:

@@ -5,7 +5,8 @@ batch takes some of its lines. A record that a format can't write is dropped in 
 there; no other sink notices.
 
 The collector's own records are not sampled: what they say is said once, and a record that tells what sampling has left
-out must not be left out itself.
+out must not be left out itself. One that complains of a sink goes to the sinks that work
+(:mod:`logbus.collectors.complaint`).
 
 A reload exchanges routes in two steps. What is new is opened and started while the old routes go on; only when all of
 that has worked do the new ones take over, between two batches, in memory and at once. Every record goes by the one set
@@ -16,10 +17,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
-from typing import Final
+from typing import Any, Final
 
+from logbus.collectors.complaint import without_complaints
 from logbus.collectors.decode import Batch
 from logbus.collectors.delivery import Delivery, deliver, deliver_lines, refuse
 from logbus.collectors.encode import Encoded
@@ -33,6 +35,7 @@ from logbus.collectors.roll import OWN
 from logbus.collectors.sample import Head, LeftOut, Sampling
 from logbus.collectors.sinks.base import Sink
 from logbus.collectors.sinks.file import FileSink
+from logbus.collectors.terms import Terms
 from logbus.collectors.writer import Writer
 from logbus.errors import ControlError
 
@@ -41,13 +44,10 @@ RETIRE_S: Final = 30.0
 #: Sinks that may be at that at a time: each holds a queue, a thread and perhaps a file.
 MAX_RETIRED: Final = 32
 
-#: Makes the writer of a sink, behind others.
-MakeWriter = Callable[[Sink, Sequence[Writer], Histogram], Writer]
-
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A sink, what it takes, in which format, and how much of it (``sampling`` None: all).
+    """A sink, what it takes, in which format, how much of it (``sampling`` None: all), and on which terms.
 
     ``slot`` tells a reload whether it is the one that runs already.
     """
@@ -57,6 +57,11 @@ class Destination:
     formatter: Formatter
     slot: Slot | None = None
     sampling: Sampling | None = None
+    terms: Terms = field(default_factory=Terms)
+
+
+#: Makes the writer of a destination, behind others.
+MakeWriter = Callable[[Destination, Sequence[Writer], Histogram], Writer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +160,10 @@ class Router:
         """Every writer that has not ended, those that end first."""
         return [route.writer for route in (*self.retired, *self.routes)]
 
+    def writer_of(self, name: str) -> Writer | None:
+        """The writer that takes records for the sink of this name; None: there is no such sink."""
+        return next((route.writer for route in self.routes if route.writer.sink.name == name), None)
+
     def queued(self) -> dict[str, int]:
         """Records in the queues and in hand, by the name of the sink. Exact inside a transaction of the ledger."""
         counts: dict[str, int] = {}
@@ -201,6 +210,19 @@ class Router:
             if isinstance(route.writer.sink, FileSink) and route.writer.sink.archive is not None
         }
 
+    def complete(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The ledger's status document, with what writers, samplers and archives say in the rows of their sinks."""
+        writers = {route.writer.sink.name: route.writer for route in self.routes}
+        held, archives = self.held(), self.archives()
+        for row in document["sinks"]:
+            name = row["name"]
+            if name in writers:
+                row |= writers[name].document()
+            for key, found in (("held", held), ("archive", archives)):
+                if name in found:
+                    row[key] = found[name]
+        return document
+
     def prepare(self, destinations: Sequence[Destination], make: MakeWriter) -> Exchange:
         """Opens and starts what is new. Until :meth:`commit` nothing else has changed.
 
@@ -222,7 +244,7 @@ class Router:
                     writer = running.writer
                 else:
                     latency = self.latencies.setdefault(destination.sink.name, Histogram())
-                    writer = make(destination.sink, [present[at].writer for at in step.behind], latency)
+                    writer = make(destination, [present[at].writer for at in step.behind], latency)
                     made.append(writer)
                     if step.at_once:
                         writer.open()
@@ -289,6 +311,8 @@ class Router:
             for route in self.routes:
                 row = route.writer.row
                 chosen = route.filter.select(batch)
+                if batch.producer == OWN and route.writer.in_trouble:
+                    chosen = without_complaints(batch, chosen)
                 count = total if chosen is None else len(chosen)
                 row.offered += total
                 row.filtered += total - count

@@ -189,7 +189,8 @@ class Intent(NamedTuple):
 
     ``offset`` and ``length`` are bytes of the file at ``path``, which has this inode and device. ``count`` is its
     records and ``delivered_before`` the sink's ``delivered`` without them, so that finding out twice counts once.
-    A sink that can't be checked leaves the file's part at its defaults.
+    A sink that can't be checked leaves the file's part at its defaults. ``spooled`` says that its records stand in the
+    sink's spool: after a crash they are there still, and are sent again.
     """
 
     count: int  # type: ignore[assignment]  # the word for it; tuple.count is not missed
@@ -200,6 +201,7 @@ class Intent(NamedTuple):
     device: int = 0
     offset: int = 0
     length: int = 0
+    spooled: bool = False
 
 
 @dataclass(slots=True)
@@ -220,16 +222,19 @@ class SinkRow:
     delivered: int = 0
     #: Per reason.
     dropped: list[int] = field(default_factory=_zeros)
+    #: In the sink's spool, a write in hand that was taken from there included.
     spooled: int = 0
     unknown: int = 0
-    #: Records delivered a second time; outside the law.
+    #: Records that the other side has, or may have, a second time; outside the law.
     duplicated: int = 0
     last_error: str | None = None
     intent: Intent | None = None
+    #: Numbers of the sink's records below this one have ended: entries of its spool with such a number are history.
+    acked: int = 0
 
     @property
     def outstanding(self) -> int:
-        """Records that were handed to the queue and have not ended: what a crash of the collector puts at stake."""
+        """Records that were handed to the queue, have not ended and stand in no spool: what a crash puts at stake."""
         return self.accepted - self.delivered - sum(self.dropped) - self.spooled - self.unknown
 
     def law(self, queued: int) -> bool:

@@ -39,8 +39,8 @@ MAX_SECONDS: Final = 86_400.0
 MIN_HELD: Final = 64 * 1024
 MAX_HELD: Final = 1024 * 1024 * 1024
 
-#: A line as its format has written it, stamped if need be, and which record it is.
-Line = tuple[bytes, Range]
+#: A line as its format has written it, stamped if need be, which record it is, and its bucket of levels.
+Line = tuple[bytes, Range, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ from typing import Any, Self
 
 from logbus.collectors.histogram import Histogram
 from logbus.collectors.ledger import Ledger
-from logbus.collectors.route import Router
+from logbus.collectors.route import Destination, Router
 from logbus.collectors.sinks.base import Sink
 from logbus.collectors.sinks.memory import MemorySink
+from logbus.collectors.spool.spools import Spools
+from logbus.collectors.terms import Terms
 from logbus.collectors.writer import Writer
 from logbus.errors import SinkError
 from tests.frames import producer
@@ -22,6 +24,8 @@ from tests.frames import producer
 A = producer(1)
 #: Seconds that a test gives a writer for its end.
 ENOUGH = 20.0
+#: The terms of a file, but for the waits.
+AT_ONCE = Terms(initial_s=0.01, max_interval_s=0.01)
 
 
 class Held(MemorySink):
@@ -97,7 +101,7 @@ class Bench(ABC):
     ) -> None:
         try:
             for writer in self.writers:
-                if isinstance(writer.sink, Held):
+                if hasattr(writer.sink, "release"):
                     writer.sink.release()
             for writer in self.writers:
                 writer.finish(time.monotonic() + ENOUGH)
@@ -111,6 +115,7 @@ class WriterBench(Bench):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.complaints: list[str] = []
+        self.spools = Spools(directory / "state", self.complaints.append)
         self._started: list[Writer] = []
 
     @property
@@ -120,19 +125,24 @@ class WriterBench(Bench):
 
     def start(self, sink: Sink, *behind: Writer, **options: Any) -> Writer:
         """A writer, running."""
+        options.setdefault("terms", AT_ONCE)
         writer = Writer(sink, self.ledger, complain=self.complaints.append, behind=behind, **options)
         writer.start()
         self._started.append(writer)
         return writer
 
-    def give(self, writer: Writer, *lines: str, first: int = 0) -> bool:
-        """Hands lines over as a turn of the collector does, in one delivery. False when they were not let in."""
+    def give(self, writer: Writer, *lines: str, first: int = 0, level: int = 2) -> bool:
+        """Hands lines over as a turn of the collector does, in one delivery. False when they were not let in.
+
+        ``level`` is the bucket of all of them.
+        """
         with self.ledger.transaction() as change:
             writer.row.offered += len(lines)
             admitted = writer.admit(len(lines))
             change.sink(writer.row)
         if admitted:
-            writer.put("".join(f"{line}\n" for line in lines).encode(), len(lines), ((A, first, len(lines)),))
+            data = "".join(f"{line}\n" for line in lines).encode()
+            writer.put(data, len(lines), ((A, first, len(lines)),), bytes([level]) * len(lines))
         return admitted
 
     def written(self, writer: Writer) -> bool:
@@ -158,6 +168,13 @@ class RouterBench(Bench):
         """Those that have not ended."""
         return self.router.writers
 
-    def make(self, sink: Sink, behind: Sequence[Writer], latency: Histogram) -> Writer:
+    def make(self, destination: Destination, behind: Sequence[Writer], latency: Histogram) -> Writer:
         """A writer as the collector makes it."""
-        return Writer(sink, self.ledger, complain=lambda text: None, behind=behind, latency=latency)
+        return Writer(
+            destination.sink,
+            self.ledger,
+            complain=lambda text: None,
+            terms=destination.terms,
+            behind=behind,
+            latency=latency,
+        )

@@ -22,6 +22,7 @@ from tests.leaks import Holdings, left_behind
 if TYPE_CHECKING:
     from tests.kept import Kept
     from tests.peer import Peer
+    from tests.servers.faulty_http import FaultyHttp
     from tests.worker import Worker
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and programs under test inherit that.
@@ -144,6 +145,22 @@ def start_worker() -> Iterator[Callable[..., Worker]]:
     yield start
     for worker in started:
         worker.end()
+
+
+@pytest.fixture
+def start_http(tmp_path: Path) -> Iterator[Callable[..., FaultyHttp]]:
+    """Starts real HTTP servers with programmed faults (``tests/servers/faulty_http.py``), and ends them."""
+    from tests.servers.faulty_http import FaultyHttp
+
+    started: list[FaultyHttp] = []
+
+    def start(**options: Any) -> FaultyHttp:
+        started.append(FaultyHttp.start(tmp_path / f"http-{len(started)}", **options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.end()
 
 
 class StartCollector(Protocol):

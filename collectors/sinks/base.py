@@ -88,6 +88,12 @@ class Sink(Protocol):
     def reopen(self) -> None:
         """Looks at once, on request. Raises OSError, LogbusError."""
 
+    def resent(self) -> int:
+        """Records that the other side may have twice, and that no answer to a write has told of; then there are none.
+
+        It is asked after each look and after the close: a sink may send there again what was delivered and lost.
+        """
+
     def abort(self) -> None:
         """Has the call under way end soon if it can, with TryAgainError; from any thread."""
 

@@ -50,6 +50,10 @@ class ConsoleSink:
     def reopen(self) -> None:
         """Nothing to do."""
 
+    def resent(self) -> int:
+        """None: what was delivered stays."""
+        return 0
+
     def abort(self) -> None:
         """Nothing to do: no call can be ended."""
 

@@ -212,6 +212,10 @@ class FileSink:
         self._look_at = 0.0
         self.look()
 
+    def resent(self) -> int:
+        """None: what was delivered stays."""
+        return 0
+
     def abort(self) -> None:
         """Nothing to do: no call can be ended."""
 

@@ -62,6 +62,10 @@ class MemorySink:
     def reopen(self) -> None:
         """Nothing to do."""
 
+    def resent(self) -> int:
+        """None: nothing is written twice."""
+        return 0
+
     def abort(self) -> None:
         """Nothing to do: no call takes long."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from logbus.collectors.metrics import CIRCUITS
 from logbus.wire import REASONS
 from tests.collector_command import run_logbus
 from tests.conftest import StartCollector
@@ -76,6 +77,14 @@ def test_a_scrape_says_what_the_status_says(start_collector: StartCollector) -> 
                 expected["logbus_sink_filtered_total", sink["name"]] = sink["filtered"]
                 expected["logbus_sink_sampled_out_total", sink["name"]] = sink["sampled_out"]
                 expected["logbus_sink_queue_records", sink["name"]] = sink["queued"]
+                expected["logbus_sink_queue_bytes", sink["name"]] = sink["queue_bytes"]
+                expected["logbus_sink_oldest_seconds", sink["name"]] = sink["oldest_seconds"] or 0.0
+                expected["logbus_sink_spooled_records", sink["name"]] = sink["spooled"]
+                expected["logbus_sink_dead_letters", sink["name"]] = sink["dead_letters"]
+                expected["logbus_sink_spool_bytes", sink["name"]] = 0
+                expected["logbus_sink_duplicated_total", sink["name"]] = sink["duplicated"]
+                for state in CIRCUITS:
+                    expected["logbus_sink_circuit", sink["name"], state] = float(sink["circuit"] == state)
                 for reason in REASONS:
                     expected["logbus_sink_failed_total", reason, sink["name"]] = sink["dropped"].get(reason, 0)
             assert found == expected

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from logbus.cli import program
-from logbus.collectors.collector import FLUSH_S
+from logbus.collectors.drain import FLUSH_S
 from logbus.collectors.handshake import DRAIN_S
 from logbus.errors import ConfigurationError, OwnedError
 from tests.collector_command import ROOT

@@ -232,7 +232,7 @@ def test_a_request_is_treated_as_if_it_were_alone(steps: list[tuple[float, list[
 
     def take(settled: Any) -> None:
         assert isinstance(settled, Settled)
-        for line, (_, seq, _) in settled.released:
+        for line, (_, seq, _), _ in settled.released:
             found[seq] = float(line.partition(b"@")[2] or 1)
 
     seq, now = 0, 0.0

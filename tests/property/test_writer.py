@@ -11,6 +11,7 @@ from logbus.collectors.ledger import Ledger
 from logbus.collectors.rows import Range, coalesced
 from logbus.collectors.sinks.memory import MemorySink
 from logbus.collectors.writer import Writer
+from tests.bench import AT_ONCE
 from tests.frames import producer
 
 LINES = st.lists(st.integers(0, 40), min_size=1, max_size=12)
@@ -53,7 +54,7 @@ def test_every_line_once_in_files_that_are_not_too_long(
     lines: list[bytes] = []
     with tempfile.TemporaryDirectory(prefix="lb-", dir="/tmp") as directory:
         ledger = Ledger.open(Path(directory), name="t")
-        writer = Writer(sink, ledger, complain=lambda text: None)
+        writer = Writer(sink, ledger, complain=lambda text: None, terms=AT_ONCE)
         for lengths, gaps in deliveries:
             ranges: list[Range] = []
             data = b""
@@ -77,7 +78,7 @@ def test_every_line_once_in_files_that_are_not_too_long(
 
         sink.intent = noted  # type: ignore[assignment, method-assign]
         while writer.queued:
-            writer._write()
+            writer._courier.deliver()
             assert writer.row.problems(writer.queued) == []
         ledger.close()
     assert [line for file in sink.files for line in file] == lines

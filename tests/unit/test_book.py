@@ -21,8 +21,8 @@ def full_worker(producer: bytes = A) -> WorkerRow:
 
 def full_sink(name: str = "main") -> SinkRow:
     """A row with another value in every field."""
-    intent = Intent(3, 4, ((A, 5, 6), (B, 7, 8)), "/p", 9, 10, 11, 12)
-    return SinkRow(name, "file", True, "failing", 1, 2, 3, 4, 5, [6, 7, 8, 9, 10, 11], 12, 13, 14, "error", intent)
+    intent = Intent(3, 4, ((A, 5, 6), (B, 7, 8)), "/p", 9, 10, 11, 12, True)
+    return SinkRow(name, "file", True, "failing", 1, 2, 3, 4, 5, [6, 7, 8, 9, 10, 11], 12, 13, 14, "error", intent, 15)
 
 
 def test_a_snapshot_holds_everything() -> None:
@@ -63,12 +63,23 @@ def test_text_that_is_not_utf_8_comes_back_as_it_was() -> None:
     assert replay([pack_snapshot(book)]) == book
 
 
-def test_the_layout_before_is_read() -> None:
-    """A ledger of the version before keeps its rows, which know no flight recorder; so do its changes."""
-    _, ident, version, [row], _ = msgpack.unpackb(pack_snapshot(Book("id", 7, {A: full_worker()})))
-    old = msgpack.packb([1, ident, version, [row[:-1]], []])
-    found = replay([old, msgpack.packb([8, [[B, *row[1:-1]]], [], []])])
-    assert (found.version, found.workers[A].mark_unknown, found.workers[B].recorder) == (8, 32, [0, 0, 0])
+@pytest.mark.parametrize("layout", [1, 2])
+def test_the_layouts_before_are_read(layout: int) -> None:
+    """A ledger of an earlier version keeps its rows and changes, which know no recorder (1), no spool (both)."""
+    _, ident, version, [row], [sink] = msgpack.unpackb(
+        pack_snapshot(Book("id", 7, {A: full_worker()}, {"s": full_sink()}))
+    )
+    row = row[:-1] if layout == 1 else row
+    sink = [*sink[:-2], sink[-2][:-1]]  # without acked, and an intent without spooled
+    old = msgpack.packb([layout, ident, version, [row], [sink]])
+    found = replay([old, msgpack.packb([8, [[B, *row[1:]]], [["other", *sink[1:]]], []])])
+    assert (found.version, found.workers[A].mark_unknown) == (8, 32)
+    assert found.workers[B].recorder == ([0, 0, 0] if layout == 1 else [33, 34, 35])
+    intent = full_sink().intent
+    assert intent is not None
+    for name in ("main", "other"):
+        assert (found.sinks[name].acked, found.sinks[name].last_error) == (0, "error")
+        assert found.sinks[name].intent == intent._replace(spooled=False)
 
 
 @pytest.mark.parametrize(

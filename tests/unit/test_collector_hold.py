@@ -71,7 +71,7 @@ class Bench:
 
     def take(self, settled: Settled) -> None:
         """Keeps what was settled; each line is the record that its number says."""
-        for line, (who, seq, count) in settled.released:
+        for line, (who, seq, count), _ in settled.released:
             assert (who, count) == (A, 1)
             assert line.startswith(f"{seq} ".encode())
             self.lines.append(line.decode().strip())
@@ -119,7 +119,7 @@ def test_other_workers_records_are_of_the_request() -> None:
         hold.choose(found, None, 0.0)
         hold.hold([b"line\n"], found, JsonFormat(), 0.0)
     choice = hold.choose(batch((X, 40), first_seq=7), None, 1.0)
-    assert [place for _, place in choice.released] == [(A, 0, 1), (B, 100, 1)]
+    assert [(place, level) for _, place, level in choice.released] == [((A, 0, 1), 2), ((B, 100, 1), 2)]
 
 
 @pytest.mark.parametrize("name", [X, Y])

@@ -16,6 +16,7 @@ from logbus.collectors.format import JsonFormat
 from logbus.collectors.ledger import Ledger
 from logbus.collectors.rows import MAX_RANGES
 from logbus.collectors.sinks.memory import MemorySink
+from logbus.collectors.terms import Terms
 from logbus.collectors.writer import Writer
 from logbus.wire import UNENCODABLE
 from tests.frames import producer
@@ -101,16 +102,21 @@ def test_nothing_is_nothing(writer: Writer) -> None:
 
 def test_held_lines_go_in_deliveries_of_the_size_of_a_write(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """In their order, a longer line alone; neighbours are one range, and a limit of ranges is kept."""
-    monkeypatch.setattr(module, "WRITE_BYTES", 10)
-    lines = [(b"aaaa\n", (A, 1, 1)), (b"bbbb\n", (A, 2, 1)), (b"c\n", (B, 3, 1)), (b"d" * 20 + b"\n", (A, 9, 1))]
+    monkeypatch.setattr(module, "DELIVERY_BYTES", 10)
+    lines = [
+        (b"aaaa\n", (A, 1, 1), 1),
+        (b"bbbb\n", (A, 2, 1), 2),
+        (b"c\n", (B, 3, 1), 2),
+        (b"d" * 20 + b"\n", (A, 9, 1), 4),
+    ]
     assert deliver_lines(writer, lines) == [
         Delivery(writer, b"aaaa\nbbbb\n", 2, ((A, 1, 2),)),
         Delivery(writer, b"c\n", 1, ((B, 3, 1),)),
         Delivery(writer, b"d" * 20 + b"\n", 1, ((A, 9, 1),)),
     ]
     assert deliver_lines(writer, []) == []
-    monkeypatch.setattr(module, "WRITE_BYTES", 10_000)
-    [delivery] = deliver_lines(writer, [(b"x\n", (A, 2 * at, 1)) for at in range(MAX_RANGES + 10)])
+    monkeypatch.setattr(module, "DELIVERY_BYTES", 10_000)
+    [delivery] = deliver_lines(writer, [(b"x\n", (A, 2 * at, 1), 2) for at in range(MAX_RANGES + 10)])
     assert (delivery.count, len(delivery.ranges)) == (MAX_RANGES + 10, MAX_RANGES)
 
 
@@ -119,3 +125,21 @@ def test_ranges_are_the_runs_of_what_was_chosen() -> None:
     found = batch(*[(None, 20)] * 6, first_seq=10)
     assert ranges_of(found, None) == ((A, 10, 6),)
     assert ranges_of(found, [0, 1, 3, 5]) == ((A, 10, 2), (A, 13, 1), (A, 15, 1))
+
+
+def test_levels_go_along_where_the_queue_chooses_by_them(tmp_path: Path) -> None:
+    """The bucket of each line, of all or of those chosen, of lines that were held too; nobody else pays for them."""
+    with closing(Ledger.open(tmp_path, name="t")) as ledger:
+        terms = Terms(on_full="shed_lowest")
+        by_level = Writer(MemorySink("main"), ledger, complain=lambda text: None, terms=terms)
+        encoded = Encoded(Numbers(), batch((None, 10), (None, 20), (None, 40), (None, 30)), alone=True)
+        for chosen, levels in ((None, [1, 2, 4, 3]), ([0, 2], [1, 4])):
+            found = delivered(by_level, encoded, chosen)
+            assert found is not None
+            assert found.levels == bytes(levels)
+        [held] = deliver_lines(by_level, [(b"x\n", (A, 1, 1), 4), (b"y\n", (A, 2, 1), 1)])
+        assert held.levels == bytes([4, 1])
+        plain = Writer(MemorySink("plain"), ledger, complain=lambda text: None)
+        found = delivered(plain, encoded, None)
+        assert found is not None
+        assert found.levels == b""

@@ -433,6 +433,23 @@ def test_unfinished_records_are_resolved_and_committed(directory: Path, ledger: 
     assert path.read_bytes() == b"one\n"
 
 
+def test_spools_are_counted_at_a_restart(directory: Path, ledger: Ledger) -> None:
+    """What stands in a sink's spool is spooled, and one that nobody has a row for gets one, for a sink that is gone."""
+    with ledger.transaction() as change:
+        change.sink(SinkRow("far", "http", offered=9, accepted=9, delivered=2, spooled=4))
+    ledger.close()
+    spooled = {"far": 6, "orphan": 3, "empty": 0}
+    with closing(opened(directory)) as second:
+        found = {result.sink: (result.lost, result.spooled) for result in second.resolve_intents(spooled)}
+        assert found == {"far": (1, 6), "orphan": (0, 3)}
+    with closing(opened(directory)) as third:
+        assert third.resolve_intents(spooled) == []
+        orphan = third.sinks["orphan"]
+        assert (orphan.state, orphan.offered, orphan.spooled) == ("removed", 3, 3)
+        assert "empty" not in third.sinks
+        assert third.status_document({})["balanced"]
+
+
 def test_a_sync_reaches_the_page(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Durable modes ask the disk, and get its answer."""
     ledger.sync()

@@ -27,8 +27,13 @@ SINK = {
     "sampled_out": 4,
     "dropped": {"shutdown": 2},
     "queued": 1,
+    "spooled": 6,
+    "dead_letters": 8,
+    "duplicated": 5,
     "last_error": None,
 }
+#: What its writer says.
+WAITING = {"queue_bytes": 700, "oldest_seconds": 1.5, "circuit": "open", "spool": {"bytes": 4096}}
 
 
 class Bench:
@@ -37,7 +42,7 @@ class Bench:
     def __init__(self) -> None:
         self.state = "serving"
         self.looks = 0
-        self.sinks: list[dict[str, Any]] = [dict(SINK)]
+        self.sinks: list[dict[str, Any]] = [{**SINK, **WAITING}]
         self.total: dict[str, Any] = {"dropped": {"high_water_mark": 2}, "unknown": 4}
         self.latency = Histogram()
         self.metrics = Metrics(self.look)
@@ -88,12 +93,28 @@ def test_a_scrape_has_the_names_of_the_contract(bench: Bench) -> None:
         "logbus_sink_sampled_out_total": {("main",): 4},
         "logbus_sink_failed_total": {(reason, "main"): 2 if reason == "shutdown" else 0 for reason in REASONS},
         "logbus_sink_queue_records": {("main",): 1},
+        "logbus_sink_queue_bytes": {("main",): 700},
+        "logbus_sink_oldest_seconds": {("main",): 1.5},
+        "logbus_sink_dead_letters": {("main",): 8},
+        "logbus_sink_spooled_records": {("main",): 6},
+        "logbus_sink_spool_bytes": {("main",): 4096},
+        "logbus_sink_duplicated_total": {("main",): 5},
+        "logbus_sink_circuit": {("main", "closed"): 0, ("main", "open"): 1, ("main", "half_open"): 0},
         "logbus_sink_latency_seconds_count": {("main",): 1},
         "logbus_sink_latency_seconds_sum": {("main",): 0.003},
     }
     assert {float(bound): count for (bound, _), count in histogram.items()} == {
         bound: float(bound >= 0.003) for bound in (*BOUNDS_S, float("inf"))
     }
+
+
+def test_a_sink_that_was_removed_shows_what_it_left(bench: Bench) -> None:
+    """Its counts, and what stands in its spool; it has no queue, no circuit, and nothing grows old."""
+    bench.sinks.append({**SINK, "name": "old", "state": "removed"})
+    found = bench.scrape()
+    assert found["logbus_sink_spooled_records"] == {("main",): 6, ("old",): 6}
+    assert list(found["logbus_sink_queue_bytes"]) == list(found["logbus_sink_oldest_seconds"]) == [("main",)]
+    assert {sink for sink, _ in found["logbus_sink_circuit"]} == {"main"}
 
 
 def test_a_counter_does_not_fall(bench: Bench) -> None:
@@ -120,11 +141,17 @@ def test_a_draining_collector_is_not_healthy(bench: Bench) -> None:
 
 
 def test_a_sink_that_fails_is_named(bench: Bench) -> None:
-    """With its error; one that was removed is not missed."""
+    """With its error, while another one delivers; a collector that can't deliver at all is not healthy.
+
+    One that was removed is not missed.
+    """
     bench.sinks.append({**SINK, "name": "old", "state": "removed", "last_error": "gone"})
     assert bench.metrics.health() == (True, "serving")
     bench.sinks.append({**SINK, "name": "disk", "state": "failing", "last_error": "OSError: [Errno 28] full"})
-    assert bench.metrics.health() == (False, "unable to deliver: sink disk: OSError: [Errno 28] full")
+    words = "sink disk: OSError: [Errno 28] full"
+    assert bench.metrics.health() == (True, f"serving, but not all sinks: {words}")
+    bench.sinks[0] = {**bench.sinks[0], "state": "failing", "last_error": "gone"}
+    assert bench.metrics.health() == (False, f"unable to deliver: sink main: gone; {words}")
 
 
 def test_the_pages_are_text(bench: Bench) -> None:

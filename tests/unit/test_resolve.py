@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import fcntl
 import os
@@ -85,7 +86,7 @@ def test_lines_longer_than_a_read(tmp_path: Path) -> None:
 def test_the_queue_of_a_sink_that_was_not_writing_is_lost() -> None:
     """What waited was in memory."""
     row = SinkRow("main", "file", True, offered=9, filtered=2, accepted=7, delivered=4, spooled=1)
-    assert resolve(row) == Resolution("main", 0, 2, 0, 0, ())
+    assert resolve(row, 1) == Resolution("main", 0, 2, 0, 0, (), 1)
     assert row.law(0)
 
 
@@ -175,3 +176,44 @@ def test_counts_that_are_off_are_not_made_worse(tmp_path: Path) -> None:
     row = SinkRow("main", "file", True, offered=3, accepted=3, delivered=5, intent=None)
     assert resolve(row) is None
     assert not row.law(0)
+
+
+def spooling(*, waiting: int = 0, spooled: int = 0, intent: Intent | None = None) -> SinkRow:
+    """A remote sink that had delivered three records, with some in memory and some in its spool."""
+    accepted = 3 + waiting + spooled
+    return SinkRow("far", "http", offered=accepted, accepted=accepted, delivered=3, spooled=spooled, intent=intent)
+
+
+def test_what_stands_in_the_spool_is_spooled() -> None:
+    """However much the row says: what was on its way there when the collector died is there, or is lost."""
+    row = spooling(waiting=5, spooled=2)
+    assert resolve(row, 4) == Resolution("far", 0, 3, 0, 0, (), 4)
+    assert (row.spooled, row.dropped[COLLECTOR_LOST], row.offered, row.law(0)) == (4, 3, 10, True)
+    assert resolve(row, 4) is None
+
+
+def test_a_write_from_the_spool_is_made_again() -> None:
+    """It may have arrived: that is counted, and nothing of it is unknown."""
+    row = spooling(waiting=1, spooled=6, intent=Intent(4, 3, (), spooled=True))
+    crashed = copy.deepcopy(row)
+    assert resolve(row, 6) == Resolution("far", 0, 1, 0, 0, (), 6, 4)
+    assert (row.duplicated, row.unknown, row.delivered, row.intent, row.law(0)) == (4, 0, 3, None, True)
+    resolve(crashed, 6)
+    assert crashed == row
+
+
+def test_a_write_from_memory_is_unknown_beside_a_spool() -> None:
+    """Nobody can tell, and it is not sent again; the spool's records are."""
+    row = spooling(waiting=5, spooled=6, intent=Intent(2, 3, ((A, 1, 2),)))
+    assert resolve(row, 6) == Resolution("far", 0, 3, 2, 0, ((A, 1, 2),), 6)
+    assert (row.unknown, row.dropped[COLLECTOR_LOST], row.duplicated, row.law(0)) == (2, 3, 0, True)
+
+
+@pytest.mark.parametrize(("found", "lost", "appeared"), [(0, 6, 0), (5, 1, 0), (6, 0, 0), (9, 0, 3)])
+def test_a_spool_that_holds_something_else_is_right(found: int, lost: int, appeared: int) -> None:
+    """What it has lost is lost, and what it has beyond what was ever handed over is newly offered."""
+    row = spooling(spooled=6)
+    result = resolve(row, found)
+    assert (result is None) == (found == 6)
+    assert (row.spooled, row.dropped[COLLECTOR_LOST], row.offered, row.law(0)) == (found, lost, 9 + appeared, True)
+    assert result is None or (result.lost, result.appeared) == (lost, appeared)

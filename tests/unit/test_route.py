@@ -11,7 +11,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from logbus.collectors import route as module, writer as writer_module
+from logbus.collectors import route as module, standing
 from logbus.collectors.chance import limit_of, request_number
 from logbus.collectors.decode import Batch, decode
 from logbus.collectors.delivery import Delivery
@@ -24,6 +24,7 @@ from logbus.collectors.route import Destination, Route, Router
 from logbus.collectors.sample import LeftOut, Sampling
 from logbus.collectors.sinks.base import Sink
 from logbus.collectors.sinks.memory import MemorySink
+from logbus.collectors.terms import Terms
 from logbus.collectors.writer import Writer
 from logbus.wire import HIGH_WATER_MARK, UNENCODABLE, Header, pack_payload
 from tests.bench import RouterBench
@@ -46,12 +47,6 @@ class CountingFormat(JsonFormat):
         """A line for each message."""
         self.encoded += 1
         return b"".join([f"{record.message}\n".encode() for record in batch.records])
-
-
-class Impatient(MemorySink):
-    """A sink whose records are dropped when it is slow."""
-
-    patient = False
 
 
 @pytest.fixture
@@ -152,7 +147,10 @@ def test_a_batch_that_was_here_before_is_offered_to_nobody(ledger: Ledger, write
 
 def test_an_impatient_sink_that_is_full_drops(ledger: Ledger, writer: MakeWriter) -> None:
     """It is counted as high_water_mark and does not make the receiver wait; others get everything."""
-    screen, log = writer(Impatient("screen"), queue_bytes=10), writer(MemorySink("log"))
+    screen, log = (
+        writer(MemorySink("screen"), terms=Terms(queue_bytes=10, on_full="drop_newest")),
+        writer(MemorySink("log")),
+    )
     router = Router([Route(screen, SinkFilter(), CountingFormat()), Route(log, SinkFilter(), CountingFormat())])
     enter(router, ledger, batch(0, 0, 0))
     assert screen.full
@@ -166,14 +164,14 @@ def test_an_impatient_sink_that_is_full_drops(ledger: Ledger, writer: MakeWriter
 
 def test_a_patient_sink_that_is_full_pushes_back(ledger: Ledger) -> None:
     """The receiver is asked to wait, and what comes all the same is kept, not dropped, until the sink fails."""
-    log = Writer(MemorySink("log"), ledger, complain=lambda text: None, queue_bytes=10)
+    log = Writer(MemorySink("log"), ledger, complain=lambda text: None, terms=Terms(queue_bytes=10))
     router = Router([Route(log, SinkFilter(), CountingFormat())])
     pushed = [router.pushes_back]
     enter(router, ledger, batch(0, 0, 0))
     pushed.append(router.pushes_back)
     enter(router, ledger, batch(0))
     assert (log.queued, sum(log.row.dropped)) == (4, 0)
-    log._failed(OSError("no space"), 0)
+    log._books.fail("OSError: no space")
     pushed.append(router.pushes_back)
     assert pushed == [False, True, False]
     enter(router, ledger, batch(0))
@@ -285,13 +283,13 @@ def test_what_a_format_can_t_write_is_not_complained_of_without_end(ledger: Ledg
 
 def test_a_sink_whose_format_works_again_is_well_after_a_while(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not with the next record, or nobody would see it; and a patient one pushes back all the while."""
-    odd = Writer(MemorySink("odd"), ledger, complain=lambda text: None, queue_bytes=1)
+    odd = Writer(MemorySink("odd"), ledger, complain=lambda text: None, terms=Terms(queue_bytes=1))
     router = Router([Route(odd, SinkFilter(), Broken("1.0"))])
     enter(router, ledger, batch(1), batch(0))
     assert (odd.row.state, router.pushes_back) == ("failing", True)
     enter(router, ledger, batch(0))
     assert odd.row.last_error == "TypeError: no"
-    monkeypatch.setattr(writer_module, "REFUSED_S", 0.0)
+    monkeypatch.setattr(standing, "REFUSED_S", 0.0)
     enter(router, ledger, batch(0))
     document = odd.row.document(odd.queued)
     assert (document["state"], document["last_error"]) == ("ok", None)
@@ -388,7 +386,7 @@ def test_sinks_share_what_a_turn_decides(ledger: Ledger, writer: MakeWriter, mon
 
 def test_a_full_sink_holds_nothing_more(ledger: Ledger, writer: MakeWriter) -> None:
     """What comes is dropped, and counted as that; what it held goes on when its request fails."""
-    sink = writer(Impatient("tail"), queue_bytes=10)
+    sink = writer(MemorySink("tail"), terms=Terms(queue_bytes=10, on_full="drop_newest"))
     router = Router([sampled(sink, rate=0.0, key="request_id", tail=True)])
     enter(router, ledger, requests(("a", 20), (None, 40), (None, 40), (None, 40), (None, 40), (None, 40)))
     assert sink.full
@@ -416,7 +414,7 @@ def test_a_sink_that_holds_all_is_well_again(ledger: Ledger, monkeypatch: pytest
     router = Router([sampled(sink, Broken("1"), rate=0.0, key="request_id", tail=True)])
     enter(router, ledger, requests(("a", 20), ("a", 20)))
     assert sink.row.state == "failing"
-    monkeypatch.setattr(writer_module, "REFUSED_S", 0.0)
+    monkeypatch.setattr(standing, "REFUSED_S", 0.0)
     enter(router, ledger, requests(("b", 20), ("b", 20), first_seq=2))
     assert (sink.row.state, sink.row.last_error, sink.queued) == ("ok", None, 3)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from logbus.collectors import writer as writer_module
+from logbus.collectors import courier
+from logbus.collectors.terms import Terms
 from logbus.wire import HIGH_WATER_MARK
 from tests.bench import ENOUGH, Held, WriterBench
 from tests.eventually import eventually
@@ -48,11 +49,11 @@ def bench(tmp_path: Path) -> Iterator[WriterBench]:
 def test_a_sink_that_hangs_holds_nobody_up(bench: WriterBench, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """It pushes back for a while, then its records beyond the queue are dropped, counted; and it is called failing."""
     sink = Hanging(where)
-    writer = bench.start(sink, queue_bytes=5)
+    writer = bench.start(sink, terms=Terms(queue_bytes=5))
     bench.give(writer, "12345678")
     assert sink.inside.wait(ENOUGH)
     pushed_back = [writer.pushes_back]
-    monkeypatch.setattr(writer_module, "HUNG_S", 0.0)  # as if the time had passed
+    monkeypatch.setattr(courier, "HUNG_S", 0.0)  # as if the time had passed
     pushed_back.append(writer.pushes_back)
     assert pushed_back == [True, False]
 
@@ -80,10 +81,10 @@ def test_who_waits_behind_a_sink_that_hangs_holds_nobody_up(
     old = bench.start(old_sink)
     bench.give(old, "1")
     assert old_sink.inside.wait(ENOUGH)
-    new = bench.start(Held("new"), old, queue_bytes=5)
+    new = bench.start(Held("new"), old, terms=Terms(queue_bytes=5))
     assert bench.give(new, "12345678")
     pushed_back = [new.pushes_back]
-    monkeypatch.setattr(writer_module, "HUNG_S", 0.0)
+    monkeypatch.setattr(courier, "HUNG_S", 0.0)
     pushed_back.append(new.pushes_back)
     assert pushed_back == [True, False]
     assert bench.law(new)

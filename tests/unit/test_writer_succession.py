@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from logbus.collectors import writer as writer_module
 from logbus.collectors.sinks.file import FileSink
+from logbus.collectors.terms import Terms
 from logbus.collectors.writer import Writer
 from logbus.wire import SHUTDOWN
 from tests.bench import ENOUGH, Gated, WriterBench
@@ -18,9 +18,8 @@ from tests.eventually import eventually
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WriterBench]:
+def bench(tmp_path: Path) -> Iterator[WriterBench]:
     """A bench whose writers try again at once; they are ended with the test."""
-    monkeypatch.setattr(writer_module, "RETRY_S", 0.01)
     with WriterBench(tmp_path) as bench:
         yield bench
 
@@ -155,7 +154,7 @@ def test_who_waits_behind_a_sink_that_fails_does_not_push_back(bench: WriterBenc
     old_sink = Gated("old")
     old_sink.gate.set()
     old = bench.start(old_sink)
-    new = bench.start(Gated("new"), old, queue_bytes=5)
+    new = bench.start(Gated("new"), old, terms=Terms(queue_bytes=5))
     assert bench.give(new, "12345678")
     pushed_back = [new.pushes_back]
     old_sink.failure = OSError(errno.ENOSPC, "No space left on device")

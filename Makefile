@@ -76,6 +76,11 @@ $(SELF): $(DEMO) pyproject.toml
 	@$(PY) -m pip install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Servers that the tests start, from Debian's packages. Where they can't be had there is no stamp and one line says why.
+SERVERS := .servers/.stamp
+$(SERVERS): $(MADE) requirements/servers.lock
+	@$(PY) -m scripts.servers
+
 .PHONY: install
 install: $(SELF) ## everything that the other targets need, into .venv
 
@@ -100,15 +105,15 @@ down: install ## stop the service: workers, then the collector, so that nothing 
 	@$(PY) -m scripts.demo down
 
 .PHONY: test
-test: check ## checks, then every test in random order with coverage (about 10 minutes at most)
+test: check $(SERVERS) ## checks, then every test in random order with coverage (about 10 minutes at most)
 	@$(PY) -m coverage erase
 	@$(PY) -m pytest -q --no-header -m uncovered tests/unit
-	@$(PY) -m coverage run -m pytest -m "not uncovered" $(ARGS)
+	@$(PY) -m scripts.suite
 	@$(PY) -m coverage combine -q
 	@$(PY) -m coverage report --skip-covered
 
 .PHONY: pytest
-pytest: install ## the tests alone; ARGS='…' goes to pytest
+pytest: install $(SERVERS) ## the tests alone; ARGS='…' goes to pytest
 	@$(PY) -m pytest $(ARGS)
 
 .PHONY: test-all
@@ -123,7 +128,7 @@ test-all: ## the tests on every Python from 3.11 to 3.14 that is here, each in .
 	done; test -n "$$ran" || { echo "no Python from 3.11 to 3.14 found" >&2; exit 1; }; echo "passed on Python$$ran"
 
 .PHONY: soak
-soak: install ## the promised figures at full size (tens of minutes)
+soak: install $(SERVERS) ## the promised figures at full size (tens of minutes)
 	@LOGBUS_SOAK=1 $(PY) -m pytest -m soak -o timeout=1800 -o faulthandler_timeout=900 $(ARGS)
 
 .PHONY: check
@@ -133,24 +138,36 @@ check: install ## ruff (rules and format) and mypy, strict, over code and tests
 	@$(PY) -m mypy
 
 .PHONY: bench-quick
-bench-quick: install ## the promised performance ratios, in about two minutes
+bench-quick: install bench-peers ## the promised performance ratios, in about two minutes
 	@$(PY) -m benchmarks.quick
 	@$(PY) -m benchmarks.levels
 	@$(PY) -m benchmarks.pipeline
+	@$(PY) -m benchmarks.delivery
+
+# What logbus is compared with, in a venv of its own: nothing of it gets into ours. Made anew if it was interrupted.
+PEERS := .venvs/bench/.stamp
+$(PEERS): $(MADE) requirements/bench.lock
+	@echo "installing requirements/bench.lock"
+	@$(PY) -m venv --clear .venvs/bench
+	@.venvs/bench/bin/python -m pip install -qq --require-hashes -r requirements/bench.lock
+	@touch $@
+
+.PHONY: bench-peers
+bench-peers: $(PEERS) ## the handlers that benchmarks.delivery compares logbus with, into .venvs/bench
 
 .PHONY: build
 build: install ## sdist and wheel in dist/
 	@$(PY) -m build --no-isolation
 
-# One resolution for all, from which both files are cut: whatever is in both has one version, and one venv holds both.
+# One resolution for all, from which the files are cut: whatever is in several has one version, and one venv holds all.
 .PHONY: lock
 lock: install ## resolve requirements/*.lock anew from pyproject.toml
 	@test -x .venvs/lock/bin/uv || { $(PY) -m venv .venvs/lock && .venvs/lock/bin/python -m pip install -qq '$(UV)'; }
 	@set -e; all=$$(mktemp); trap 'rm -f "$$all"' EXIT; \
 	compile="env -u UV_FIND_LINKS .venvs/lock/bin/uv pip compile pyproject.toml -q --no-config --universal \
 		--python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command=make\ lock"; \
-	eval "$$compile --upgrade --extra dev --extra demo -o $$all"; \
-	for extra in dev demo; do \
+	eval "$$compile --upgrade --extra dev --extra demo --extra bench -o $$all"; \
+	for extra in dev demo bench; do \
 		eval "$$compile --upgrade --generate-hashes -c $$all --no-annotate --extra $$extra -o requirements/$$extra.lock"; \
 	done
 

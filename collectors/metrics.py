@@ -86,21 +86,18 @@ class Metrics(Source):
         return {"/metrics": self._metrics_page, "/healthz": self._health_page}
 
     def health(self) -> tuple[bool, str]:
-        """Whether the collector serves and can deliver, and a line that says so or what is wrong.
+        """Whether the collector serves and can deliver to every sink, and a line that says so or what is wrong.
 
-        One sink that delivers is enough: whoever would start the collector anew because another one's server is down
-        would help nobody.
+        It says what an operator has to mend, not what a restart would: nobody should kill a collector for it.
         """
         with self._lock:
             view = self._refresh()
         if view.state != "serving":
             return False, view.state
-        sinks = [row for row in view.ledger["sinks"] if row["state"] != "removed"]
-        failing = [f"sink {row['name']}: {row['last_error']}" for row in sinks if row["state"] == "failing"]
-        if not failing:
-            return True, "serving"
-        able = len(failing) < len(sinks)
-        return able, f"{'serving, but not all sinks' if able else 'unable to deliver'}: {'; '.join(failing)}"
+        failing = [
+            f"sink {row['name']}: {row['last_error']}" for row in view.ledger["sinks"] if row["state"] == "failing"
+        ]
+        return (False, f"unable to deliver: {'; '.join(failing)}") if failing else (True, "serving")
 
     def describe(self) -> list[Metric]:
         """Nothing: the registry need not look for names that another source has."""

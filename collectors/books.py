@@ -10,8 +10,8 @@ can be *struck off* first: what it enters from then on counts for nothing, and w
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
 from logbus.collectors.ledger import Change, Ledger
 from logbus.collectors.rows import Intent, SinkRow
@@ -34,6 +34,8 @@ class Books:
         self.struck = False
         self._ledger = ledger
         self._writing = False
+        #: Records that may be there twice and are not entered yet.
+        self._doubtful = 0
 
     @property
     def writing(self) -> bool:
@@ -65,29 +67,37 @@ class Books:
         if not room:
             self.row.dropped[HIGH_WATER_MARK] += records
             return False
-        self.queued += records
+        self._queue(records)
         return True
 
     def withdraw(self, records: int) -> None:
         """Records that were let in and never come, as sampled out."""
         if not self.closed:  # else they are booked as dropped by the shutdown
-            self.queued -= records
+            self._queue(-records)
             self.row.accepted -= records
             self.row.sampled_out += records
 
     def refuse(self, records: int) -> None:
         """Records that were let in and have no line."""
-        self.queued -= records
+        self._queue(-records)
         self.row.dropped[UNENCODABLE] += records
 
     # ── a transaction each ──────────────────────────────────────────────────────────────────────────────────────
 
     def shed(self, records: int) -> None:
         """Records that the queue has given up for others."""
-        with self._counting() as change:
+        with self.transaction() as change:
             if not self.closed:
-                self.queued -= records
+                self._queue(-records)
                 self.row.dropped[HIGH_WATER_MARK] += records
+                change.sink(self.row)
+
+    def miss(self, records: int) -> None:
+        """Records that were let in, and got lost on their way into the queue."""
+        with self.transaction() as change:
+            if not self.closed:
+                self._queue(-records)
+                self.row.dropped[COLLECTOR_LOST] += records
                 change.sink(self.row)
 
     def begin(self, intent: Callable[[int], Intent]) -> bool:
@@ -96,7 +106,7 @@ class Books:
             if self.closed or self.struck:
                 return False
             self.row.intent = intent(self.row.delivered)
-            self._writing = True
+            self._write(True)
             change.sink(self.row)
         return True
 
@@ -106,8 +116,8 @@ class Books:
         They came from the spool or from memory, and are delivered but for those ``rejected``. False when the books
         were closed before, and say that nobody knows.
         """
-        with self._counting() as change:
-            self._writing = False
+        with self.transaction() as change:
+            self._write(False)
             if self.closed or self.struck:
                 return False
             row = self.row
@@ -115,6 +125,7 @@ class Books:
             row.delivered += records - rejected
             row.dropped[REJECTED] += rejected
             row.duplicated += duplicated
+            self._enter_doubtful()
             self._pass(last, spooled=spooled)
             row.intent = None
             self.standing.works(self.queued + row.spooled)
@@ -126,20 +137,22 @@ class Books:
 
         False as :meth:`end` says.
         """
+        self._doubtful += doubtful
         with self.transaction() as change:
-            self._writing = False
-            if self.closed or self.struck:
+            self._write(False)
+            if self.closed or self.struck:  # what is in doubt was entered then
+                self._doubtful -= doubtful
                 return False
             self.standing.failed(text)
             self.row.intent = None
-            self.row.duplicated += doubtful
+            self._enter_doubtful()
             change.sink(self.row)
         return True
 
     def fail_for_good(self, text: str, records: int, last: int, *, spooled: bool) -> bool:
         """A write that has failed and can't be undone: to write it again could double it. False as :meth:`end` says."""
-        with self._counting() as change:
-            self._writing = False
+        with self.transaction() as change:
+            self._write(False)
             if self.closed or self.struck:
                 return False
             self.standing.failed(text)
@@ -152,7 +165,7 @@ class Books:
 
     def reject(self, records: int, last: int, *, spooled: bool) -> bool:
         """Records that are given up, as refused for good. False as :meth:`end` says."""
-        with self._counting() as change:
+        with self.transaction() as change:
             if self.closed or self.struck:
                 return False
             self._leave(records, spooled=spooled)
@@ -163,14 +176,21 @@ class Books:
 
     def move(self, records: int, shed: int) -> None:
         """Records that have gone from memory into the spool, which gave up ``shed`` for them, of these or of others."""
-        with self._counting() as change:
-            if self.closed:  # they are booked as dropped; the next to open the spool finds them there
-                return
-            self.queued -= records
-            self.row.spooled += records - shed
-            self.row.dropped[HIGH_WATER_MARK] += shed
-            self.standing.spool_troubled(None)
-            change.sink(self.row)
+        taken = 0
+        try:
+            with self.transaction() as change:
+                if self.closed:  # they are booked as dropped; the next to open the spool finds them there
+                    return
+                self.queued -= records
+                taken = records
+                self.row.spooled += records - shed
+                self.row.dropped[HIGH_WATER_MARK] += shed
+                self.standing.spool_troubled(None)
+                change.sink(self.row)
+        except BaseException:
+            with self.transaction():  # the row is what it was, and this is no part of it
+                self.queued += taken
+            raise
 
     def shed_spooled(self, records: int) -> None:
         """Records that the spool has given up."""
@@ -203,8 +223,9 @@ class Books:
 
     def repeat(self, records: int) -> None:
         """Delivered records that the sink sends again; it does so whether the books are closed or not."""
+        self._doubtful += records
         with self.transaction() as change:
-            self.row.duplicated += records
+            self._enter_doubtful()
             change.sink(self.row)
 
     def look(self, trouble: str | None) -> None:
@@ -239,7 +260,7 @@ class Books:
                 else:
                     unknown = intent.count
                     self.row.unknown += unknown
-                    self.queued -= unknown
+                    self._queue(-unknown)
                 self.row.intent = None
                 change.sink(self.row)
         return unknown
@@ -250,26 +271,33 @@ class Books:
             if self.closed:
                 return 0
             self.closed = True
-            left, self.queued = self.queued, 0
+            left = self.queued
+            self._queue(-left)
             self.row.dropped[SHUTDOWN] += left
             change.sink(self.row)
         return left
 
-    @contextlib.contextmanager
-    def _counting(self) -> Iterator[Change]:
-        """A transaction in which ``queued`` changes. If it fails, that is what it was, as the row then is."""
-        before = change_by = 0
-        try:
-            with self.transaction() as change:
-                before = self.queued
-                try:
-                    yield change
-                finally:
-                    change_by = self.queued - before
-        except BaseException:
-            with self.transaction():
-                self.queued -= change_by
-            raise
+    def _queue(self, records: int) -> None:
+        """Inside a transaction: changes ``queued``. If that fails, it is what it was, as the row then is."""
+        self.queued += records
+        self._ledger.transaction().beside(partial(self._unqueue, records))
+
+    def _unqueue(self, records: int) -> None:
+        self.queued -= records
+
+    def _write(self, writing: bool) -> None:
+        """Inside a transaction: says whether a write is in hand; goes back likewise."""
+        before, self._writing = self._writing, writing
+        self._ledger.transaction().beside(partial(setattr, self, "_writing", before))
+
+    def _enter_doubtful(self) -> None:
+        """Inside a transaction: enters what may be there twice. If that fails, the next one that works does it."""
+        records, self._doubtful = self._doubtful, 0
+        self.row.duplicated += records
+        self._ledger.transaction().beside(partial(self._doubt, records))
+
+    def _doubt(self, records: int) -> None:
+        self._doubtful += records
 
     def _pass(self, last: int, *, spooled: bool) -> None:
         """All up to this number have ended; where some are in the spool, it is they that are counted by number."""
@@ -280,4 +308,4 @@ class Books:
         if spooled:
             self.row.spooled -= records
         else:
-            self.queued -= records
+            self._queue(-records)

@@ -10,7 +10,10 @@ it is tried again (:mod:`logbus.collectors.retry`), a single record at a time wh
 (:mod:`logbus.collectors.breaker`). What has not ended comes first the next time. Whatever else a sink raises is a
 failure of that sink: without its thread it would wedge all the others.
 
-All but :attr:`Courier.hung` and :attr:`Courier.circuit` belong to the writer's thread.
+What has ended and could not be booked, since the ledger's own disk refuses, is not brought again: it is booked before
+anything else is done.
+
+All but the properties of a courier belong to the writer's thread.
 """
 
 from __future__ import annotations
@@ -25,12 +28,15 @@ from logbus.collectors.breaker import Breaker, Circuit
 from logbus.collectors.ending import Ending
 from logbus.collectors.hand import Hand
 from logbus.collectors.histogram import Histogram
+from logbus.collectors.retry import retrying
 from logbus.collectors.rows import Intent
 from logbus.collectors.sinks.base import Refusal, Sent, Sink, TryAgainError
 from logbus.collectors.standing import words
 from logbus.collectors.stock import Stock
 
-#: Seconds after which a call of a sink counts as one that hangs, and the sink as failing; busy disks take a few.
+#: Seconds of a call of a sink after which nobody waits for it: what waits goes to disk, or is dropped where there is no
+#: room. Busy disks take a few. It counts as one that hangs, and the sink as failing, after what the sink says it may
+#: take (:attr:`~logbus.collectors.sinks.base.Sink.patience_s`), if that is longer.
 HUNG_S: Final = 5.0
 
 #: Keeps what a sink (by its name) refuses for good; the last is the dialect of the lines.
@@ -78,12 +84,24 @@ class Courier:
         #: What the sink last said was wrong with it.
         self._trouble: str | None = None
         self._calling = Call()
+        #: What has ended and is not booked: how to book it, what it was a part of, and how many records it is.
+        self._owed: tuple[Callable[[], bool], Hand, int] | None = None
+
+    @property
+    def called_s(self) -> float:
+        """For how many seconds the sink has been in a call; 0 when it is in none."""
+        began = self._calling.began
+        return 0.0 if began is None else time.monotonic() - began
+
+    @property
+    def keeps_waiting(self) -> bool:
+        """Whether a call of the sink takes so long that nobody should wait for it."""
+        return self._calling.began is not None and self.called_s >= HUNG_S
 
     @property
     def hung(self) -> bool:
-        """Whether a call of the sink has not come back for long."""
-        began = self._calling.began
-        return began is not None and time.monotonic() >= began + HUNG_S
+        """Whether a call of the sink takes longer than it may."""
+        return self.keeps_waiting and self.called_s >= self._sink.patience_s
 
     @property
     def circuit(self) -> Circuit:
@@ -93,7 +111,7 @@ class Courier:
     @property
     def fails(self) -> bool:
         """Whether what waits will have to wait."""
-        return self._books.standing.stuck or self._breaker.state != "closed" or self.hung
+        return self._books.standing.stuck or self._breaker.state != "closed" or self.keeps_waiting
 
     def open(self) -> bool:
         """Opens the sink. False when the end comes before that works."""
@@ -125,6 +143,8 @@ class Courier:
 
     def deliver(self) -> None:
         """Makes attempts until something of what comes first has ended, or it is time to end without that."""
+        if self._books.struck or self._books.closed:  # it comes back from a call that hung: the rest is another one's
+            return
         while not self._ending.begun and not self._ending.called and not self._breaker.allows():
             self._ending.pause(self._breaker.wait_s)
         try:
@@ -134,8 +154,6 @@ class Courier:
                 self._try_again(error)
 
     def _try_again(self, first: Exception) -> None:
-        from logbus.collectors.retry import retrying  # only here: a collector whose sinks work needs no tenacity
-
         failures = [first]
 
         def attempt() -> None:
@@ -154,7 +172,8 @@ class Courier:
         return self._books.struck or self._books.closed or self._ending.gives_up()
 
     def _attempt(self) -> None:
-        """One attempt at what comes first. Raises what the sink raises, when that is booked."""
+        """One attempt at what comes first. Raises what the sink raises, when that is booked, and PageError."""
+        self.settle()
         ending = self._ending.begun
         hand: Hand | None = None
         try:
@@ -194,15 +213,28 @@ class Courier:
 
     def _end(self, hand: Hand, sent: Sent) -> None:
         """Books what has ended, and lets it go."""
+        if not hand.spooled:
+            self._latency.observe(time.monotonic() - hand.came)
         refused = 0
         if sent.refused:
             refused = sum([refusal.records for refusal in sent.refused])
             self._keep(sent.refused, self._terms.dialect)
-        last = hand.last_of(sent.records)
-        if self._books.end(sent.records, last, spooled=hand.spooled, rejected=refused, duplicated=sent.resent):
-            if not hand.spooled:
-                self._latency.observe(time.monotonic() - hand.came)
-            self._stock.let_go(hand, sent.records)
+        last, again = hand.last_of(sent.records), sent.resent
+
+        def book() -> bool:
+            return self._books.end(sent.records, last, spooled=hand.spooled, rejected=refused, duplicated=again)
+
+        self._owed = book, hand, sent.records
+        self.settle()
+
+    def settle(self) -> None:
+        """Books what has ended and is not booked, if anything, and lets it go. Raises PageError; then it is tried again."""
+        if self._owed is not None:
+            book, hand, records = self._owed
+            booked = book()
+            self._owed = None
+            if booked:
+                self._stock.let_go(hand, records)
 
     def _fail(self, error: Exception, hand: Hand | None) -> None:
         """Books a failure. What may be out there, and can't be undone, is not written again."""
@@ -212,23 +244,30 @@ class Courier:
         if hand is None or undone:
             self._books.fail(words(error), doubtful=doubtful)
             self._stock.put_back()
-        elif self._books.fail_for_good(words(error), hand.records, hand.last, spooled=hand.spooled):
-            self._stock.let_go(hand, hand.records)
+        else:
+            text, records, last, spooled = words(error), hand.records, hand.last, hand.spooled
+            self._owed = (lambda: self._books.fail_for_good(text, records, last, spooled=spooled)), hand, records
+            self.settle()
 
     def _abandon(self, reason: str) -> None:
         """Gives up what comes first."""
         with contextlib.suppress(Exception):  # what the sink's look raises is an attempt's to say
-            if (hand := self._take(None)) is not None:
+            if self._owed is not None:
+                self.settle()
+            elif (hand := self._take(None)) is not None:
                 self._give_up(hand, reason, self._terms.dialect)
 
     def _give_up(self, hand: Hand, reason: str, dialect: str) -> None:
         """Makes dead letters of all that is in hand."""
         self._keep((Refusal(hand.data, hand.records, reason),), dialect)
-        if self._books.reject(hand.records, hand.last, spooled=hand.spooled):
-            self._stock.let_go(hand, hand.records)
+        records, last, spooled = hand.records, hand.last, hand.spooled
+        self._owed = (lambda: self._books.reject(records, last, spooled=spooled)), hand, records
+        self.settle()
 
     def _keep(self, refusals: Sequence[Refusal], dialect: str) -> None:
         """Buries what is refused for good; a store that fails makes no difference to the count."""
+        if self._books.struck or self._books.closed:  # what has become of them was booked without us
+            return
         self._books.standing.rejected(sum([refusal.records for refusal in refusals]), refusals[0].reason)
         try:
             if self._bury is not None:

@@ -32,6 +32,8 @@ from logbus.collectors.terms import Terms
 
 #: Bytes, about, that are moved with one commit.
 MOVE_BYTES: Final = 1024 * 1024
+#: The same, at least, on a disk that refuses more: a move happens as a whole, and there may be room for a small one.
+MIN_MOVE_BYTES: Final = 32 * 1024
 #: Seconds for which lines gather before they are moved while the sink fails.
 GATHER_S: Final = 0.1
 #: Seconds between looks at whether the sink hangs, and between attempts on a disk that refuses.
@@ -77,6 +79,7 @@ class Keeper:
         self._moving = threading.Lock()
         #: Of what was appended last, and the ledger could not be told of: the records, and those that went for them.
         self._untold: tuple[int, int] | None = None
+        self._move_bytes = MOVE_BYTES
         self._retry_at = 0.0
         self._moved_at = 0.0
         self._ended = threading.Event()
@@ -221,20 +224,27 @@ class Keeper:
                 self.has_hand = self._ending or (self._urgent() and not self._lent())
             hand = self._backlog.hand if self.has_hand else []
             self.has_hand = bool(hand)
-            lines = hand or self._backlog.spill(MOVE_BYTES)
+            lines = hand or self._backlog.spill(self._move_bytes)
         if not lines:
             return True
-        moved = 0
+        moved, works, bytes_next = 0, True, min(2 * self._move_bytes, MOVE_BYTES)
         try:
-            if not self._bounded:
-                self._bound()
-            for group in _groups(lines):
-                if self._books.closed:  # that took too long
-                    break
-                moved += self._append(group)
+            if self._untold is not None:  # it is in the spool, and first of what is to be moved
+                with self._moving:
+                    moved = self._tell()
+            else:
+                if not self._bounded:
+                    self._bound()
+                for group in _groups(lines, self._move_bytes):
+                    if self._books.closed:  # that took too long
+                        works = False
+                        break
+                    moved += self._append(group)
         except Exception as error:  # a disk that is full or broken, or a defect: what waits, waits
+            works, bytes_next = False, max(self._move_bytes // 4, MIN_MOVE_BYTES)
             with contextlib.suppress(Exception):  # the ledger's own disk
                 self._books.spool_troubled(words(error))
+        self._move_bytes = bytes_next
         with self._lock:
             if hand:
                 self._backlog.done(moved)
@@ -245,21 +255,22 @@ class Keeper:
                     self._backlog.unspill()
             self._moved_at = time.monotonic()
             self._more.notify()
-        return moved == sum(one.records for one in lines)
+        return works
 
     def _append(self, group: Sequence[Lines]) -> int:
-        """Puts lines whose numbers follow one another into the spool and the ledger; how many records.
-
-        Where the ledger failed the last time, the same lines are in the spool already, and only told of.
-        """
+        """Puts lines whose numbers follow one another into the spool and the ledger; how many records."""
         with self._moving:
-            if self._untold is None:
-                texts = [line for one in group for line in one.lines()]
-                shed = self._spool.append(group[0].first, texts, b"".join([one.levels for one in group]))
-                self._untold = len(texts), sum(shed)
-            records, gone = self._untold
-            self._books.move(records, gone)
-            self._untold = None
+            texts = [line for one in group for line in one.lines()]
+            shed = self._spool.append(group[0].first, texts, b"".join([one.levels for one in group]))
+            self._untold = len(texts), sum(shed)
+            return self._tell()
+
+    def _tell(self) -> int:
+        """Tells the ledger of what was appended last; how many records."""
+        assert self._untold is not None
+        records, gone = self._untold
+        self._books.move(records, gone)
+        self._untold = None
         return records
 
     def _bound(self) -> None:
@@ -268,12 +279,14 @@ class Keeper:
         self._bounded = True
 
 
-def _groups(lines: Sequence[Lines]) -> list[list[Lines]]:
-    """The lines in groups whose numbers follow one another."""
-    groups = [[lines[0]]]
+def _groups(lines: Sequence[Lines], size: int) -> list[list[Lines]]:
+    """The lines in groups of so many bytes, about, whose numbers follow one another."""
+    groups, room = [[lines[0]]], size - lines[0].size
     for before, one in pairwise(lines):
-        if before.last + 1 == one.first:
+        room -= one.size
+        if before.last + 1 == one.first and room >= 0:
             groups[-1].append(one)
         else:
             groups.append([one])
+            room = size - one.size
     return groups

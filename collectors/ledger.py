@@ -42,14 +42,19 @@ _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 class Change:
     """An open transaction. The lock of the ledger is held; the rows may be changed until the block ends."""
 
-    __slots__ = ("_dirty", "_forgotten", "_ledger", "_sinks", "_workers")
+    __slots__ = ("_beside", "_dirty", "_forgotten", "_ledger", "_sinks", "_workers")
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._workers: dict[bytes, WorkerRow] = {}
         self._sinks: dict[str, SinkRow] = {}
         self._forgotten: list[bytes] = []
+        self._beside: list[Callable[[], None]] = []
         self._dirty = False
+
+    def beside(self, undo: Callable[[], None]) -> None:
+        """Says how to undo what was changed together with the rows: it is called if they go back to what they were."""
+        self._beside.append(undo)
 
     def worker(self, row: WorkerRow) -> None:
         """Commits this row with the transaction; a new one enters the ledger."""
@@ -82,17 +87,28 @@ class Change:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if kind is not None:
-                self._ledger._roll_back()
-            elif self._dirty:
+            if kind is None and self._dirty:
                 self._ledger._commit(self._workers.values(), self._sinks.values(), self._forgotten)
+        except BaseException:
+            self._take_back()
+            raise
+        else:
+            if kind is not None:
+                self._take_back()
         finally:
+            if self._beside:
+                self._beside.clear()
             if self._dirty:
                 self._workers.clear()
                 self._sinks.clear()
                 self._forgotten.clear()
                 self._dirty = False
             self._ledger._lock.release()
+
+    def _take_back(self) -> None:
+        for undo in reversed(self._beside):
+            undo()
+        self._ledger._roll_back()
 
 
 class Ledger:
@@ -247,11 +263,7 @@ class Ledger:
             self._page.close()
 
     def _commit(self, workers: Iterable[WorkerRow], sinks: Iterable[SinkRow], forgotten: list[bytes]) -> None:
-        try:
-            self._page.append(pack_change(self.version, workers, sinks, forgotten))
-        except BaseException:
-            self._roll_back()
-            raise
+        self._page.append(pack_change(self.version, workers, sinks, forgotten))
 
     def _roll_back(self) -> None:
         """Gives every row the values that the page holds. Rare, and as dear as a start: every entry is read."""

@@ -126,7 +126,8 @@ class Standing:
         self._rejected_at = now = self._clock()
         if self._due("rejected", now):
             reason = reason[:MAX_ERROR_CHARS]
-            self._say(f": {records:,} records were refused for good, as dead letters: {reason}", REFUSED, error=reason)
+            many = "1 record was" if records == 1 else f"{records:,} records were"
+            self._say(f": {many} refused for good, as dead letters: {reason}", REFUSED, error=reason)
 
     @property
     def failing_s(self) -> float | None:

@@ -37,6 +37,8 @@ class Stock:
         self._backlog = Backlog(terms)
         #: Whether somebody is at work on what is in hand from memory.
         self._lent = False
+        #: Records that were shed, or never got into the queue, and that the ledger could not be told of; the receiver's.
+        self._shed = self._missed = 0
 
     @property
     def full(self) -> bool:
@@ -65,17 +67,34 @@ class Stock:
             return self._backlog.oldest_seq
 
     def put(self, data: bytes, records: int, ranges: tuple[Range, ...], levels: bytes) -> None:
-        """Adds lines to the queue; what has to go for them is booked."""
+        """Adds lines to the queue; what has to go for them is booked, and so are they if that fails.
+
+        Raises what goes wrong: by then the books are right, or will be with the next call.
+        """
         backlog, now = self._backlog, time.monotonic()
-        with self.more:
-            first = not backlog.records
-            shed = backlog.put(data, records, ranges, now, levels)
-            if first or (self.terms.max_delay_s and not backlog.due_in(now)):
-                self.more.notify_all()
-            if self.keeper is not None and backlog.half_full:
-                self.keeper.wake()
-        if any(shed):
-            self._books.shed(sum(shed))
+        try:
+            with self.more:
+                first, number = not backlog.records, backlog.next_seq
+                try:
+                    self._shed += sum(backlog.put(data, records, ranges, now, levels))
+                except BaseException:
+                    self._missed += records if backlog.next_seq == number else 0
+                    raise
+                if first or (self.terms.max_delay_s and not backlog.due_in(now)):
+                    self.more.notify_all()
+                if self.keeper is not None and backlog.half_full:
+                    self.keeper.wake()
+        finally:
+            if self._shed or self._missed:
+                self._book_losses()
+
+    def _book_losses(self) -> None:
+        if self._shed:
+            self._books.shed(self._shed)
+            self._shed = 0
+        if self._missed:
+            self._books.miss(self._missed)
+            self._missed = 0
 
     def due_in(self, *, ending: bool) -> float:
         """Seconds until there is something to write, ``inf`` for nothing; the lock is held. At the end all is due."""

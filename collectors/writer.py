@@ -117,15 +117,16 @@ class Writer:
 
     @property
     def hung(self) -> bool:
-        """Whether a call of the sink has not come back for long."""
+        """Whether a call of the sink takes longer than it may."""
         return self._courier.hung
 
     @property
     def pushes_back(self) -> bool:
-        """Whether the receiver should wait: the sink is patient, slow, and works, and so do those before it."""
+        """Whether the receiver should wait: its terms say so, and it is slow but works, and so do those before it."""
         if not (self.terms.on_full == "block" and self.full):
             return False
-        return not any(writer._books.standing.stuck or writer.hung for writer in (self, *self._behind))
+        writers = (self, *self._behind)
+        return not any(writer._books.standing.stuck or writer._courier.keeps_waiting for writer in writers)
 
     @property
     def ended(self) -> bool:
@@ -154,10 +155,21 @@ class Writer:
 
     def admit(self, records: int) -> bool:
         """Inside a transaction: books records as handed over, or as dropped when there is no room for them."""
-        if self.hung:
-            self._books.standing.hangs(f"it has not come back for {HUNG_S:g} s, and is waited for")
+        self._note_hanging()
         # Where the policy chooses among what waits, everything is let in first.
         return self._books.accept(records, room=self.terms.by_level or not self.full or self.pushes_back)
+
+    def watch(self) -> None:
+        """Notices that the sink hangs though nothing comes for it."""
+        if self.hung and self.row.state == "ok":
+            with self.transaction() as change:
+                self._note_hanging()
+                change.sink(self.row)
+
+    def _note_hanging(self) -> None:
+        if self.hung:
+            seconds = max(HUNG_S, self.sink.patience_s)
+            self._books.standing.hangs(f"it has not come back for {seconds:g} s, and is waited for")
 
     def withdraw(self, records: int) -> None:
         """Inside a transaction: books records that :meth:`admit` has let in, and that never came, as sampled out."""
@@ -184,9 +196,13 @@ class Writer:
     def put(self, data: bytes, records: int, ranges: tuple[Range, ...], levels: bytes = b"") -> None:
         """Hands over lines that :meth:`admit` has let in; what has to go for them is dropped, and booked.
 
-        ``levels`` has the bucket of each line (:data:`logbus.levels.BUCKETS`) where the terms are ``by_level``.
+        ``levels`` has the bucket of each line (:data:`logbus.levels.BUCKETS`) where the terms are ``by_level``. What
+        goes wrong is told, and is no other sink's trouble.
         """
-        self._stock.put(data, records, ranges, levels)
+        try:
+            self._stock.put(data, records, ranges, levels)
+        except Exception as error:  # the ledger's disk, no memory, or a defect
+            self._complain(f"sink {self.row.name!r}: its queue fails: {words(error)}")
 
     @property
     def takes_more(self) -> bool:
@@ -232,17 +248,15 @@ class Writer:
     def give_up(self) -> None:
         """Ends a retired writer whose deadline is over, a step with each call; does not wait.
 
-        Its call is aborted. If that does not come back, nothing that its thread does counts any more; what is left
+        Its call is aborted, and the next one if that came between two. If it does not come back, nothing that its thread does counts any more; what is left
         goes into the spool, where there is one, and after :data:`SPILL_S` the books are closed whatever has become of
         that.
         """
         deadline, now = self._ending.deadline, time.monotonic()
         if deadline is None or now < deadline or self.ended:
             return
-        if not self._aborted:
-            self._aborted = True
-            with contextlib.suppress(Exception):  # somebody else's code, and the collector's thread
-                self.sink.abort()
+        if not self._leaves:
+            self._abort()
         if now < deadline + HANG_S:
             return
         keeper = self._stock.keeper

@@ -53,9 +53,9 @@ class Kept:
             raise OSError("already closed")
 
 
-def repeat(**options: Any) -> Kept:
-    """A function that makes none, and says with what."""
-    raise ValueError(f"nothing to be made of {options}")
+def repeat(*, path: str, auth: dict[str, Any], fails: str) -> Kept:
+    """A function that makes none, and says with what, by no names."""
+    raise ValueError(f"nothing to be made of {path}, {auth['password']}, {auth['pins'][0]} and {fails}")
 
 
 def make(**options: Any) -> Kept:

@@ -7,6 +7,7 @@ as a whole or not at all; what was removed to make room for one that failed is c
 
 from __future__ import annotations
 
+import errno
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
 from itertools import accumulate, compress
@@ -159,20 +160,30 @@ class Lanes:
 
     def _begin(self, lane: int, size: int) -> Stored | None:
         """Another segment for a lane, in which an entry of this size has room; None: there is no room for it."""
-        size = max(self._segment_bytes, -(-(size + MAX_HEADER) // _BLOCK) * _BLOCK)
+        needed = -(-(size + MAX_HEADER) // _BLOCK) * _BLOCK
+        size = max(self._segment_bytes, needed)
         if not self._make_room(lane, size):
             return None
         if lane in self._open:
             self._seal(lane)
         tag = self.next_tag()
         try:
-            segment = Stored.create(self._folder, tag, lane=lane, dialect=self.dialect, size=size)
-        except FileNotFoundError:
-            self._folder.make()
-            segment = Stored.create(self._folder, tag, lane=lane, dialect=self.dialect, size=size)
+            segment = self._create(tag, lane, size)
+        except OSError as error:
+            least = max(MIN_SEGMENT, needed)
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or least >= size:
+                raise
+            segment = self._create(tag, lane, least)  # a disk that is nearly full has room for a small one
         self._before[tag] = None
         self.segments[tag] = self._open[lane] = segment
         return segment
+
+    def _create(self, tag: int, lane: int, size: int) -> Stored:
+        try:
+            return Stored.create(self._folder, tag, lane=lane, dialect=self.dialect, size=size)
+        except FileNotFoundError:
+            self._folder.make()
+            return Stored.create(self._folder, tag, lane=lane, dialect=self.dialect, size=size)
 
     def _make_room(self, lane: int, size: int) -> bool:
         over = self.size + size - self.max_bytes

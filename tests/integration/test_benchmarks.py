@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import delivery
 from benchmarks.gates import GATES
 from benchmarks.pipeline import TINY
 from benchmarks.producers import FIGURES, VARIANTS
@@ -73,3 +74,20 @@ def test_the_benchmark_of_the_pipeline_gives_every_figure(unmeasured: None, tmp_
         assert all(figure["median"] > 0 for figure in found.values()), found
     [bound] = document["bounds"]
     assert f"{'held' if bound['held'] else 'MISSED':6} {bound['what']}" in said
+
+
+def test_the_benchmark_of_delivery_gives_every_figure(unmeasured: None, tmp_path: Path) -> None:
+    """Each sink and each peer has its cost and its ratio, and every record has arrived where it counts."""
+    document, said = run_benchmark(tmp_path, "benchmarks.delivery", "--seed", "7")
+    assert document["void"] == []
+    assert list(document["sinks"]) == [variant.name for variant in delivery.TINY.variants]
+    assert tuple(document["shippers"]) == delivery.TINY.shippers
+    for found in (document["file"], *document["sinks"].values()):
+        assert all(figure["median"] > 0 for figure in found.values()), found
+    for found in document["shippers"].values():
+        assert found["cost"]["median"] > 0
+        assert found["by_logbus"]["median"] > 0
+    assert document["sustained"]["median"] > 0
+    assert len(document["bounds"]) == 2
+    for bound in document["bounds"]:
+        assert f"{'held' if bound['held'] else 'MISSED':6} {bound['what']}" in said

@@ -33,6 +33,8 @@ class Saying:
     def __init__(self) -> None:
         self.words = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
         self.more = 0
+        #: What is said instead, to a request's body.
+        self.answer: Callable[[bytes], bytes] | None = None
         #: Mebibytes of those that have found their way.
         self.gone = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -52,8 +54,11 @@ class Saying:
             while True:
                 connection, _ = self._listener.accept()
                 with connection, contextlib.suppress(OSError):
-                    connection.recv(65_536)
-                    connection.sendall(self.words)
+                    request = b""
+                    while not request.partition(b"\r\n\r\n")[2]:  # small bodies come whole
+                        request += connection.recv(65_536) or b"\r\n\r\nnothing"
+                    answer = self.answer
+                    connection.sendall(answer(request.partition(b"\r\n\r\n")[2]) if answer else self.words)
                     for _ in range(self.more):
                         connection.sendall(bytes(MEBIBYTE))
                         self.gone += 1
@@ -125,3 +130,51 @@ def test_what_a_server_says_of_what_it_leaves_out_is_without_secrets(server: Say
     sent = make_sink("otlp", headers=(bearer("t0ps3cretToken"),)).write(OTLP_LINE)
     assert sent is not None
     assert sent.refused[0].reason == f"{'x' * 190} *** and w…"
+
+
+def test_headers_that_make_no_sense_are_logged_nowhere(
+    server: Saying, make_sink: MakeSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The library would, with the address and its query: into whatever logging a plug-in has set up."""
+    server.words = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n: bad\r\nfoo bar\r\n\r\n"
+    assert make_sink().write(FOUR) is None
+    assert caplog.records == []
+
+
+def test_what_a_refused_request_may_have_left_is_counted(server: Saying, make_sink: MakeSink) -> None:
+    """A server that reads line by line keeps what stands before the wrong one: that may be there twice."""
+    kept: list[bytes] = []
+
+    def read(body: bytes) -> bytes:
+        for line in body.splitlines():
+            if line == b"three":
+                return b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            kept.append(line)
+        return b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+    server.answer = read
+    sink, data, resent, refused = make_sink(), FOUR, 0, b""
+    while data:
+        sent = sink.write(data)
+        ended = 4 if sent is None else sent.records
+        if sent is not None:
+            resent += sent.resent
+            refused += b"".join([refusal.lines for refusal in sent.refused])
+        data = b"".join(data.splitlines(keepends=True)[ended:])
+    assert refused == b"three\n"
+    assert {*kept} == {b"one", b"two", b"four"}
+    assert len(kept) > 3
+    assert resent >= len(kept) - 3
+
+
+def test_an_answer_without_a_refusal_leaves_no_doubt(server: Saying, make_sink: MakeSink) -> None:
+    """Of a write whose request was taken, nothing is counted of one before."""
+    sink = make_sink()
+    server.words = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    refused = sink.write(b"one\ntwo\n")
+    assert refused is not None
+    assert (refused.records, refused.resent) == (1, 2)
+    server.words = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    with pytest.raises(TryAgainError) as caught:
+        sink.write(b"two\n")
+    assert caught.value.doubtful == 0

@@ -26,6 +26,7 @@ from logbus.wire import COLLECTOR_LOST, HIGH_WATER_MARK, REJECTED, SHUTDOWN
 from tests.answering import Answering
 from tests.bench import ENOUGH, WriterBench
 from tests.eventually import eventually
+from tests.small_disk import can_mount, small_disk
 
 SPOOLED = Terms(
     max_records=4,
@@ -255,6 +256,29 @@ def test_a_disk_that_hangs_stops_nobody(bench: WriterBench, monkeypatch: pytest.
     assert again.row.offered == 101  # as somebody else's record
     assert bench.law(again)
     writer._stock.keeper.join(ENOUGH)  # type: ignore[union-attr]
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs to mount a file system")
+def test_a_disk_that_is_nearly_full_takes_what_it_has_room_for(bench: WriterBench, tmp_path: Path) -> None:
+    """A move is whole or not at all: so smaller ones are tried; the rest waits in memory, and nothing is lost."""
+    with small_disk(tmp_path / "disk", 100) as disk:
+        bench.spools = Spools(disk.path, bench.complaints.append)
+        sink = Answering(always=BUSY)
+        writer = start(bench, sink, terms=replace(SPOOLED, spool_bytes=1 << 30))
+        give(bench, writer, 1)
+        eventually(lambda: writer.row.state == "failing")
+        keeper = writer._stock.keeper
+        assert keeper is not None
+        with keeper._moving:  # so that all of it goes in one move
+            for number in range(1, 7):
+                bench.give(writer, *(f"{number} {'x' * 1000}" for _ in range(100)), level=ERROR)
+        eventually(lambda: writer.row.spooled > 100)
+        assert bench.law(writer)
+        sink.always = None
+        eventually(lambda: delivered(bench, writer))
+        assert (writer.row.delivered, sum(writer.row.dropped)) == (601, 0)
+        assert [int(line.split()[0]) for line in sink.received] == [0] + [n for n in range(1, 7) for _ in range(100)]
+        writer.finish(time.monotonic() + ENOUGH)
 
 
 def test_a_ledger_that_refuses_is_told_again_and_nothing_is_stored_twice(

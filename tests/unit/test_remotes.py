@@ -172,7 +172,7 @@ def test_a_plug_in_is_not_made_before_it_is_opened(tmp_path: Path) -> None:
 
 def test_secrets_among_the_options_of_a_plug_in_are_in_none_of_its_words(tmp_path: Path) -> None:
     """Those of the environment, and those that stand in the file under a secret name, at any depth."""
-    options = {"path": "a-${S}", "auth": {"password": "s3cret-in-file", "pins": ["s3cret-too"]}, "fails": "abc"}
+    options = {"path": "a-${S}", "auth": {"password": "s3cret in file", "pins": ["s3cret too"]}, "fails": "abc"}
     found = made({**THEIRS, "type": "tests.plugin_sinks:repeat", "options": options}, tmp_path, S="s3cret-of-env")
     with pytest.raises(ConfigurationError) as caught:
         found.sink.open()

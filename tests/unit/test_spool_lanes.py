@@ -131,6 +131,16 @@ def test_a_full_disk_is_told_by_an_error_and_costs_nothing(tmp_path: Path) -> No
         assert rest(spool) == list(range(130))
 
 
+@pytest.mark.skipif(not can_mount(), reason="needs to mount a file system")
+def test_a_disk_that_is_nearly_full_has_room_for_small_segments(tmp_path: Path) -> None:
+    """Those of a spool of many megabytes are long: a full disk would have nothing of it, however much is left."""
+    with small_disk(tmp_path / "disk", 100) as disk, Spooled(disk.path) as begin:
+        spool = begin(size=1 << 30)
+        spool.append(0, [LONG] * 100, bytes([INFO, ERROR] * 50))
+        assert spool.bytes < disk.size
+        assert rest(spool) == list(range(100))
+
+
 def test_levels_are_one_for_each_line(begin: Spooled) -> None:
     """Else nobody could tell which of them to drop first."""
     with pytest.raises(ValueError, match="a level for each of 2 lines, found 1"):

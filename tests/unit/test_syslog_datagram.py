@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
@@ -175,6 +176,37 @@ def test_a_unix_socket_that_vanishes_and_comes_back(sender: Any, directories: Pa
         assert one.resent >= duplicates(server.messages + successor.messages)
         assert one.resent <= 2 * (datagram._queue() + 1)
         assert numbers(successor.messages) == sorted(numbers(successor.messages))
+
+
+def test_a_reader_that_dies_with_what_was_sent_to_it_again(sender: Any, directories: Path) -> None:
+    """What the second one had taken of it is sent to the third, in order, though the second took only a part."""
+    path = directories / "log"
+    count = datagram._queue() // 2
+    with DatagramServer(path=path) as server:
+        one = sender(str(path))
+        server.pause()
+        one.until_sent(lines_of(0, count))
+        # It dies with all that it has.
+        server.socket.shutdown(socket.SHUT_RDWR)
+        os.unlink(path)
+    with DatagramServer(path=path) as second:
+        second.pause()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.connect(str(path))
+            for _ in range(datagram._queue() + 1 - count // 2):
+                other.send(b"another")
+            assert not one.send(lines_of(count, 1))
+            assert "Connection" in one.failures[-1] or "pipe" in one.failures[-1].lower(), one.failures
+            assert not one.send(b"")
+            assert "has taken nothing" in one.failures[-1]
+        second.socket.shutdown(socket.SHUT_RDWR)
+        os.unlink(path)
+    with DatagramServer(path=path) as third:
+        one.until_sent()
+        came = [*server.messages, *(m for m in second.messages if m != b"another"), *third.wait(count)]
+        assert set(numbers(came)) == set(range(count + 1))
+        assert numbers(third.messages) == sorted(numbers(third.messages))
+        assert one.resent >= duplicates(came)
 
 
 def test_a_unix_socket_that_comes_back_as_another_kind(sender: Any, directories: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import select
 import socket
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from logbus.collectors.sinks.syslog import connection, dial, stream
+from logbus.collectors.sinks.syslog.wait import Abort
 from tests.eventually import eventually
 from tests.syslog_sender import Sender
 from tests.syslog_server import StreamServer, duplicates, lines_of, numbers
@@ -91,6 +93,36 @@ def test_a_connection_that_is_hung_up_is_made_again(sender: Any, monkeypatch: py
             eventually(lambda ended=ended: len(server.ends) == ended)  # type: ignore[misc]
         assert numbers(server.wait(30)) == list(range(30))
         assert (one.failures, one.resent, server.accepted) == ([], 0, 3)
+
+
+def test_a_server_that_ends_each_connection_soon(sender: Any) -> None:
+    """What is sent again comes a few times and not for ever, each time counted."""
+    with StreamServer() as server:
+        one = sender(f"tcp://127.0.0.1:{server.port}")
+        one.until_sent(lines_of(0, 10))
+        for end in range(1, stream.REPEATS + 2):
+            server.wait(end * 10)
+            server.hang_up()
+            eventually(lambda end=end: len(server.ends) == end)  # type: ignore[misc]
+            eventually(lambda: one.look() is None and not one.sink.document()["connected"])
+            one.look()
+        assert one.send(lines_of(10, 1))
+        assert numbers(server.messages) == [*range(10)] * (1 + stream.REPEATS) + [10]
+        assert one.resent == 10 * stream.REPEATS
+
+
+def test_a_server_that_talks_without_an_end(sender: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not listened to for longer than it takes to deliver, neither then nor at the end."""
+    monkeypatch.setattr(stream, "CLOSE_S", 0.05)
+    with StreamServer() as server:
+        one = sender(f"tcp://127.0.0.1:{server.port}")
+        monkeypatch.setattr(connection.Connection, "_ready", lambda _: True)
+        monkeypatch.setattr(connection.Connection, "_read", lambda _: None)
+        monkeypatch.setattr(Abort, "wait", lambda *_: select.POLLIN)
+        assert one.send(lines_of(0, 10))
+        assert one.look() is None
+        assert one.close() is None
+        server.wait(10)
 
 
 @pytest.mark.parametrize("count", [5, 2000])

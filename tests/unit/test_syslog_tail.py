@@ -15,6 +15,16 @@ def test_a_tail_has_the_last_lines() -> None:
     assert (tail.take(), tail.take()) == (b"1\n2\n3\n", b"")
 
 
+def test_a_tail_knows_how_often_lines_were_sent() -> None:
+    """Also of those of which not all have room."""
+    tail = Tail(max_bytes=6)
+    tail.add(b"1\n2\n", 2)
+    tail.add(b"3\n")
+    tail.add(b"4\n", 1)
+    assert tail.parcels() == [(b"2\n", 2), (b"3\n", 0), (b"4\n", 1)]
+    assert not tail
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3)), max_size=12),
     st.integers(0, 40) | st.just(sys.maxsize),

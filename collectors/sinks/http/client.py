@@ -17,6 +17,7 @@ fails counts, unless it is a 2xx. Proxies named by the environment are not used.
 from __future__ import annotations
 
 import http.client
+import logging
 import re
 import socket
 import ssl
@@ -44,6 +45,10 @@ ANSWER_S: Final = 5.0
 LATE_S: Final = 0.5
 #: Seconds after which an idle connection is not used again: less than most servers keep one.
 IDLE_S: Final = 30.0
+
+# urllib3 logs headers that it can't read, with the address and whatever stands there. That is nobody's to see, should
+# somebody's plug-in have set up logging here.
+logging.getLogger("urllib3.connection").setLevel(logging.CRITICAL + 1)
 
 _KEPT = re.compile(r"timeout\s*=\s*([0-9]{1,6})")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from logbus import __version__
@@ -46,6 +47,8 @@ class HttpSink(RemoteSink):
         self._watch = Watch()
         self._client = Client(options, name, self._watch)
         self._share = Share()
+        #: Records of requests that were refused in this write, each as often: a server may have kept some all the same.
+        self._doubtful = 0
         #: For the status: requests, bytes of their bodies, and the code of the last answer.
         self._requests = 0
         self._bytes = 0
@@ -58,12 +61,14 @@ class HttpSink(RemoteSink):
     def write(self, data: bytes) -> Sent | None:
         """Sends as many of the lines as a request may hold. Raises TryAgainError."""
         self._watch.begin()
+        self._doubtful = 0
         try:
             while True:
                 lines, records = self._share.cut(data)
                 sent = self._send(lines, records)
                 if sent is not None:
-                    return None if len(lines) == len(data) and not sent.refused else sent
+                    whole = len(lines) == len(data) and not sent.refused and not self._doubtful
+                    return None if whole else replace(sent, resent=self._doubtful)
         finally:
             self._watch.end()
 
@@ -129,6 +134,8 @@ class HttpSink(RemoteSink):
                     raise self._again(answer.words(self._secrets), after_s, 0)
             case Verdict.REFUSED:
                 if self._share.refused(records):
+                    # One is wrong with some of them, and servers that read line by line have kept others: Loki does.
+                    self._doubtful += records
                     return None
             case verdict:
                 after_s = max(answer.after_s(self._wall()), MEND_S if verdict is Verdict.MEND else 0.0)
@@ -144,6 +151,7 @@ class HttpSink(RemoteSink):
         return Sent(records, (Refusal(b"", min(left_out, records), reason),))
 
     def _again(self, words: str, after_s: float, doubtful: int) -> TryAgainError:
+        doubtful += self._doubtful
         return TryAgainError(f"{self._options.target.shown}: {words}", after_s=after_s, doubtful=doubtful)
 
 

@@ -37,6 +37,8 @@ FIRST_PAUSE_S: Final = 0.0005
 LAST_PAUSE_S: Final = 0.02
 #: Bytes that are read at once.
 READ: Final = 16 * 1024
+#: Reads in one look at most: a server has nothing to say, and one that talks without an end is not listened to.
+READS: Final = 64
 
 #: The beginning of ``struct tcp_info``, up to ``tcpi_last_ack_recv``, in milliseconds.
 _INFO: Final = struct.Struct("=8B13I")
@@ -131,13 +133,17 @@ class Connection:
 
     def notice(self) -> None:
         """Looks whether the other side has ended the stream. Raises EndedError."""
-        while self._ready():
+        for _ in range(READS):
+            if not self._ready():
+                return
             self._read()
 
     def quiet(self, until: float) -> None:
         """Waits ``until`` then (monotonic seconds) for the stream not to end. Raises EndedError, AbortedError."""
         while self._abort.wait(self._sock, select.POLLIN, until):
             self._read()
+            if time.monotonic() >= until:  # of one that talks on and on
+                return
 
     def finish(self, until: float) -> None:
         """Says that nothing more comes, and waits ``until`` then for the other side to have read everything.
@@ -154,8 +160,7 @@ class Connection:
             self._finishing = True
         except OSError as error:
             raise EndedError(reason(error), orderly=False) from None
-        while self._abort.wait(self._sock, select.POLLIN, until):
-            self._read()
+        self.quiet(until)
         raise TimeoutError
 
     def close(self) -> None:

@@ -147,7 +147,7 @@ class Datagrams:
             return
         if _is_gone(error):
             self.owed += self._doubtful(sent)
-            self._lose(0)
+            self._lose(max(self._unread - sent, 0))
         else:
             self.owed += sent
             self._tail.add(_joined(lines[:sent]))
@@ -222,7 +222,7 @@ class Datagrams:
 
     def _lose(self, records: int) -> None:
         """Nobody is there: the last lines that were delivered, so many at most, are to be sent again."""
-        self.again += self._tail.take(records)
+        self.again = self._tail.take(records) + self.again  # what waits to be sent again is newer
         self._turn += 1
         self._drop()
 

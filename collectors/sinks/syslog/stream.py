@@ -2,8 +2,9 @@
 
 Over TCP and TLS that is when the server's kernel has acknowledged it. A server that ends the connection, however it
 does that, may have forgotten what it had (:mod:`logbus.collectors.sinks.syslog.connection`): then what was sent last is
-sent again, :data:`TAIL_BYTES` and :data:`TAIL_S` of it at most, and counted as possibly there twice. On a Unix stream a
-message is delivered when it has been read, and nothing is ever sent again that was delivered.
+sent again, :data:`TAIL_BYTES` and :data:`TAIL_S` of it at most, and counted as possibly there twice; each message
+:data:`REPEATS` times at most. On a Unix stream a message is delivered when it has been read, and nothing is ever sent
+again that was delivered.
 
 A connection has to prove itself: what the first write on it has sent counts only when it has lived for
 :data:`PROOF_S` more. Behind a proxy without a server, or with a client's certificate that the server only looks at
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 #: Bytes and seconds of what was sent last that are sent again when the server ends the connection.
 TAIL_BYTES: Final = 1024 * 1024
 TAIL_S: Final = 5.0
+#: How often a message that was delivered is sent again and delivered at most: what ends each connection soon, such as a
+#: proxy with a short patience, would have the same ones come for ever.
+REPEATS: Final = 3
 #: Seconds for which a new connection has to live after its first write: longer than the way there and back.
 PROOF_S: Final = 0.25
 #: Seconds without a word from the other machine's kernel after which a connection is given up. One that is alive
@@ -67,9 +71,19 @@ class Stream:
         self._proved = False
         #: What a server has read for certain needs no tail: a Unix stream says so.
         self._tail = Tail(max_records=0) if address.local else Tail(max_bytes=TAIL_BYTES, max_s=TAIL_S, clock=self._now)
-        #: Lines that were delivered and are to be sent again, and records that are, not told to the writer yet.
-        self.again = b""
+        #: Lines that were delivered and are to be sent again, with how often they were before, and records that are,
+        #: not told to the writer yet.
+        self._parcels: list[tuple[bytes, int]] = []
         self.owed = 0
+
+    @property
+    def again(self) -> bytes:
+        """Lines that were delivered and are to be sent again."""
+        return b"".join([lines for lines, _ in self._parcels])
+
+    @again.setter
+    def again(self, lines: bytes) -> None:
+        self._parcels = [(lines, 0)] if lines else []
 
     @property
     def connected(self) -> bool:
@@ -199,8 +213,9 @@ class Stream:
                 self._proof_at = time.monotonic() + PROOF_S
             connection.quiet(self._proof_at)
             self._proved = True
-        self._tail.add(self.again)
-        self.again = b""
+        for lines, before in self._parcels:
+            self._tail.add(lines, before + 1)
+        self._parcels = []
 
     def _arrived(self, data: bytes, size: int) -> None:
         """The first ``size`` bytes of a write have ended, and the connection goes on."""
@@ -242,10 +257,10 @@ class Stream:
     def _lose(self, connection: Connection, error: EndedError) -> None:
         """A connection is over: what it may not have brought that was delivered is to be sent again."""
         if error.orderly:
-            self.again = self.again if connection.arrived < 0 else b""
+            self._parcels = self._parcels if connection.arrived < 0 else []
             self._tail.clear()
         # While something waits to be sent again nothing is delivered, and the tail holds nothing.
-        self.again += self._tail.take()
+        self._parcels += [(lines, before) for lines, before in self._tail.parcels() if before < REPEATS]
         # Booked before it is sent, so that a crash in between leaves no more there than was said.
         self.owed += self.again.count(b"\n")
         self._drop()

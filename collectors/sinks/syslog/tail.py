@@ -1,6 +1,7 @@
 """What was sent last: when the other side dies, some of it may not have been read, and it is sent again.
 
-How much that can be the transport knows. More would be doubled for nothing, less would be lost.
+How much that can be the transport knows. More would be doubled for nothing, less would be lost. Of each line is known
+how often it has been sent again: a server that ends every connection soon would be sent the same lines for ever.
 """
 
 from __future__ import annotations
@@ -27,35 +28,45 @@ class Tail:
         self._max_records = max_records
         self._max_s = max_s
         self._clock = clock
-        #: When they were sent, the lines, and how many they are.
-        self._sent: deque[tuple[float, bytes, int]] = deque()
+        #: When they were sent, the lines, how many they are, and how often they had been sent before.
+        self._sent: deque[tuple[float, bytes, int, int]] = deque()
         self._bytes = 0
         self._records = 0
 
     def __bool__(self) -> bool:
         return bool(self._sent)
 
-    def add(self, lines: bytes) -> None:
-        """Notes whole lines that were sent."""
+    def add(self, lines: bytes, before: int = 0) -> None:
+        """Notes whole lines that were sent, and how often they had been ``before``."""
         if lines:
             records = lines.count(b"\n")
-            self._sent.append((self._clock(), lines, records))
+            self._sent.append((self._clock(), lines, records, before))
             self._bytes += len(lines)
             self._records += records
             self._forget()
 
     def take(self, records: int = sys.maxsize) -> bytes:
         """The last lines, ``records`` of them at most; then there are none."""
+        return b"".join([lines for lines, _ in self.parcels(records)])
+
+    def parcels(self, records: int = sys.maxsize) -> list[tuple[bytes, int]]:
+        """The same, by how often they had been sent before."""
         self._forget()
-        lines = b"".join([lines for _, lines, _ in self._sent])
+        most, room = min(records, self._max_records), self._max_bytes
+        found: list[tuple[bytes, int]] = []
+        for _, whole, count, before in reversed(self._sent):
+            lines = whole
+            if count > most:
+                lines = b"\n".join(lines.split(b"\n", count - most)[count - most :])
+            if len(lines) > room:
+                lines = lines[lines.find(b"\n", len(lines) - room - 1) + 1 :]
+            if lines:
+                found.append((lines, before))
+            if lines is not whole:
+                break
+            most, room = most - count, room - len(lines)
         self.clear()
-        most = min(records, self._max_records)
-        over = lines.count(b"\n") - most
-        if over > 0:
-            lines = b"\n".join(lines.split(b"\n", over)[over:])
-        if len(lines) > self._max_bytes:
-            lines = lines[lines.find(b"\n", len(lines) - self._max_bytes - 1) + 1 :]
-        return lines
+        return found[::-1]
 
     def clear(self) -> None:
         """Forgets all: the other side has read it."""
@@ -66,7 +77,7 @@ class Tail:
         """Lets go what can't be asked for any more."""
         oldest = self._clock() - self._max_s
         while self._sent:
-            when, lines, records = self._sent[0]
+            when, lines, records, _ = self._sent[0]
             enough = self._bytes - len(lines) >= self._max_bytes or self._records - records >= self._max_records
             if when >= oldest and not enough:
                 return

@@ -13,6 +13,7 @@ What makes a comparison of loggers unfair, and what is done about it here:
 - *no redaction on one side*: logbus redacts with its default rules, the peers don't. This favours the peers. All
   write lines of the same fields; theirs are flushed one by one, as the standard library's ``FileHandler`` always does.
 
-``make bench-quick`` is :mod:`benchmarks.quick`, :mod:`benchmarks.levels` for what levels cost that are set, and
-:mod:`benchmarks.pipeline` for what each stage of a sink costs the collector.
+``make bench-quick`` is :mod:`benchmarks.quick`, :mod:`benchmarks.levels` for what levels cost that are set,
+:mod:`benchmarks.pipeline` for what each stage of a sink costs the collector, and :mod:`benchmarks.delivery` for what it
+costs to bring records to a server.
 """

@@ -19,16 +19,12 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import zmq
@@ -36,15 +32,13 @@ import zmq
 from benchmarks.command import asked
 from benchmarks.endpoint import MARK, TCP, UDP, UNIX, Endpoint
 from benchmarks.feed import Feeder, payloads
-from benchmarks.record import SITES, floor_seconds
 from benchmarks.report import machine
-from benchmarks.service import PATIENCE_S, ROOT, Service, cpu_seconds, environment
-from benchmarks.shippers import SHIPPERS, Target, argument
+from benchmarks.service import PATIENCE_S, ROOT, Service
+from benchmarks.shippers import SHIPPERS
+from benchmarks.shipping import begin, compared, slot_of
 from benchmarks.spread import spread
 
 RESULTS: Final = ROOT / "benchmarks" / "results" / "delivery.json"
-#: Where the peers are installed (``make bench-peers``).
-PEERS: Final = ROOT / ".venvs" / "bench"
 #: Records a second that go to a local server, uncompressed, at least.
 SUSTAINED: Final = 50_000
 #: Records of a request, which are in hand and don't go into the spool; and bytes that a line has at least.
@@ -103,8 +97,6 @@ VARIANTS: Final = (
     Variant("syslog, UDP", lambda end, slot: _SYSLOG.format(address=f"udp://127.0.0.1:{end.udp}"), UDP, paced=True),
     Variant("syslog, Unix datagrams", lambda end, slot: _SYSLOG.format(address=f"unix://{end.unix}"), UNIX),
 )
-#: The first slot of those who send by themselves.
-_SHIPPERS_AT: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,59 +180,6 @@ class Sent:
             time.sleep(_LOOK_S)
 
 
-class Shipping:
-    """A process that logs and sends by itself, or with a collector; it ends with the block."""
-
-    def __init__(self, target: Target, directory: Path, endpoint: Endpoint, collector: Service | None) -> None:
-        self.name = target.name
-        self._target = target
-        self._endpoint = endpoint
-        self._collector = collector
-        ours = SHIPPERS[target.name].package in ("", "logbus")
-        python = sys.executable if ours else str(PEERS / "bin" / "python")
-        self._process = subprocess.Popen(
-            [python, "-m", "benchmarks.shippers", argument(target)],
-            cwd=directory,
-            env=environment(directory),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(directory / f"shipper-{target.slot}.err").open("wb"),
-            text=True,
-        )
-        self._hear()
-
-    def run(self, records: int) -> float | None:
-        """CPU seconds for so many records; None when some are lost."""
-        came = self._endpoint.count(self._target.slot)
-        before = self._cpu_seconds()
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{records}\n")
-        self._process.stdin.flush()
-        self._hear()
-        if self.name != "NullHandler" and self._endpoint.wait(self._target.slot, came + records):
-            return None
-        return self._cpu_seconds() - before
-
-    def __enter__(self) -> Shipping:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def _cpu_seconds(self) -> float:
-        collector = self._collector.cpu_seconds() if self._collector is not None else 0.0
-        return cpu_seconds(self._process.pid) + collector
-
-    def _hear(self) -> None:
-        assert self._process.stdout is not None
-        while (line := self._process.stdout.readline()) not in ("ready\n", "done\n"):  # some print what they please
-            if not line:
-                raise RuntimeError(f"{self.name} has died")
-
-
 def measure(size: Size, seed: int) -> dict[str, Any]:
     """Runs everything, each round in an order of its own."""
     order = random.Random(seed)
@@ -250,7 +189,9 @@ def measure(size: Size, seed: int) -> dict[str, Any]:
         base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lb-", dir="/tmp")))
         endpoint = stack.enter_context(Endpoint(base / "end"))
         sinks = _sinks(size, _start(stack, size, base, endpoint), order, void)
-        shipped = _shipped(size, _begin(stack, size, base, endpoint), order, void)
+        collector = _collector(stack, base, endpoint)
+        shipping = [stack.enter_context(one) for one in begin(size.shippers, base, endpoint, collector)]
+        shipped = compared(shipping, size.shippers, order, rounds=size.shipped, part=size.part, void=void)
     return {**sinks, "shippers": shipped, "void": void}
 
 
@@ -285,38 +226,6 @@ def _sinks(size: Size, sent: Sequence[Sent], order: random.Random, void: list[st
         "file": {"cost": spread(costs.pop(FILE.name))},
         "sinks": {name: {"cost": spread(found), "ratio": spread(ratios[name])} for name, found in costs.items()},
         "sustained": spread(rates),
-    }
-
-
-def _shipped(size: Size, shipping: Sequence[Shipping], order: random.Random, void: list[str]) -> dict[str, Any]:
-    costs: dict[str, list[float]] = {one.name: [] for one in shipping}
-    ratios: dict[str, list[float]] = {one.name: [] for one in shipping}
-    floors: list[float] = []
-    for one in shipping:
-        one.run(SITES)  # warms up
-    for number in range(size.shipped):
-        found: dict[str, float] = {}
-        for one in order.sample(shipping, len(shipping)):
-            records = SHIPPERS[one.name].records // size.part // SITES * SITES
-            cost = one.run(records)
-            floors.append(floor_seconds() * 1e6)
-            if cost is None:
-                void.append(f"{one.name}, round {number + 1}: records lost")
-            else:
-                found[one.name] = cost / records * 1e6
-        for name, value in found.items():
-            costs[name].append(value)
-            if "logbus" in found:
-                ratios[name].append(value / found["logbus"])
-    return {
-        name: {
-            "version": _version(name) if name in costs else None,
-            "does": shipper.does,
-            "cost": spread(costs.get(name, [])),
-            "by_logbus": spread(ratios.get(name, [])),
-        }
-        for name, shipper in SHIPPERS.items()
-        if name in size.shippers
     }
 
 
@@ -408,30 +317,11 @@ def _start(stack: contextlib.ExitStack, size: Size, base: Path, endpoint: Endpoi
     ]
 
 
-def _begin(stack: contextlib.ExitStack, size: Size, base: Path, endpoint: Endpoint) -> list[Shipping]:
-    """A process for each shipper that is installed; they end with the stack."""
-    place = base / "ship"
+def _collector(stack: contextlib.ExitStack, base: Path, endpoint: Endpoint) -> Service:
+    """The collector to which a shipper of ours logs; it ends with the stack."""
+    place = base / "collector"
     place.mkdir()
-    names = [name for name in size.shippers if _version(name) is not None]
-    slots = dict(zip(names, range(_SHIPPERS_AT, _SHIPPERS_AT + len(names)), strict=True))
-    collector = stack.enter_context(Service(place, _http()(endpoint, slots["logbus"])))
-
-    def begin(name: str) -> Shipping:
-        target = Target(name, endpoint.http, slots[name], collector.endpoint)
-        return Shipping(target, place, endpoint, collector if name == "logbus" else None)
-
-    with ThreadPoolExecutor(_STARTERS) as pool:
-        return [stack.enter_context(one) for one in pool.map(begin, names)]
-
-
-def _version(name: str) -> str | None:
-    """The version of a shipper; None when it is not installed, "" for what is Python's own."""
-    package = SHIPPERS[name].package
-    if not package or package == "logbus":
-        return version(package) if package else ""
-    stem = package.replace("-", "_")
-    found = sorted(PEERS.glob(f"lib/python3*/site-packages/{stem}-*.dist-info"))
-    return found[0].name.removeprefix(f"{stem}-").removesuffix(".dist-info") if found else None
+    return stack.enter_context(Service(place, _http()(endpoint, slot_of("logbus"))))
 
 
 def _shown(of: Mapping[str, Any] | None, digits: int) -> str:

@@ -157,6 +157,9 @@ class MortalServer(StreamServer):
         super().__init__(port=port)
         self.unread: list[bytes] = []
 
+    def _may_read(self) -> bool:
+        return super()._may_read() and not self._ending.is_set()  # the dead don't read
+
     def _converse(self, sock: socket.socket) -> None:
         with sock.dup() as held:  # the connection is over when this is closed
             super()._converse(sock)

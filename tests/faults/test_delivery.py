@@ -16,6 +16,7 @@ from tests.eventually import eventually
 from tests.faults.remote import Delays, Remote, Syslog, resident_bytes
 from tests.faults.scenario import SETTLE, Scenario
 from tests.integration.watch import status_of
+from tests.servers.daemon import unread
 from tests.servers.faulty_http import FaultyHttp, Program
 
 #: Runs of random faults.
@@ -150,10 +151,11 @@ def test_random_faults(remote: NewRemote, start_http: StartHttp, scale: Scale, s
         web=f'{spooling}\nbatch = {{ max_records = 50, max_delay = "20 ms" }}',
         log_keys=spooling,
     )
-    steps, rate = scale(24, 8), 500
+    steps, rate = scale(24, 4), 500
     worker = run.work(10_000_000, rate=rate, threads=2, fixed_level=0, patience=30.0)
     run.wait_begun(worker, rate // 4)
-    kills = {*range(3, steps, 4)}
+    certain_faults(run)
+    kills = range(3, steps, 4)
     for step in range(steps):
         if step in kills:
             run.kill_collector()
@@ -172,7 +174,41 @@ def test_random_faults(remote: NewRemote, start_http: StartHttp, scale: Scale, s
     status = run.judge()
 
     rows = {row["name"]: row for row in status["sinks"]}
+    assert rows["web"]["duplicated"]
+    assert rows["web"]["unknown"]
+    assert rows["log"]["duplicated"]
     print(f"seed {seed}: " + "; ".join(f"{name} {summary(row)}" for name, row in rows.items()))
+
+
+def certain_faults(run: Remote) -> None:
+    """What every run has: a request that has arrived without an answer, a server that took messages with it, a kill
+    with a write in hand, and one with records in the spool.
+    """
+    http, syslog = run.http, run.syslog
+    assert syslog is not None
+    requests = http.report()["requests"]
+    http.next({"do": "close", "keep": True})
+    eventually(lambda: http.report()["requests"] > requests + 1, SETTLE)
+
+    syslog.stall()
+    eventually(lambda: unread(syslog.port) > 0, SETTLE)
+    syslog.stop(reset=True, client=run.collector.process)
+    assert syslog.unread()
+    syslog.start()
+    eventually(lambda: syslog.unread() <= set(syslog.lines()), SETTLE, what="what was acknowledged and never read")
+
+    eventually(lambda: (row := run.row("web"))["state"] == "ok" and not row["spooled"], SETTLE)
+    requests = http.report()["requests"]
+    http.always(do="mute")
+    eventually(lambda: http.report()["requests"] > requests, SETTLE)
+    run.kill_collector()
+    http.always(status=503)
+    run.start()
+    eventually(lambda: run.row("web")["spooled"], SETTLE)
+    run.kill_collector()
+    assert run.spooled["web"]
+    http.always()
+    run.start()
 
 
 def fault(chance: random.Random, run: Remote) -> None:

@@ -105,10 +105,17 @@ down: install ## stop the service: workers, then the collector, so that nothing 
 	@$(PY) -m scripts.demo down
 
 .PHONY: test
-test: check $(SERVERS) ## checks, then every test in random order with coverage (about 10 minutes at most)
+test: check $(SERVERS) ## checks, then every test in random order (about 10 minutes at most)
 	@$(PY) -m coverage erase
 	@$(PY) -m pytest -q --no-header -m uncovered tests/unit
 	@$(PY) -m scripts.suite
+	@$(PY) -m coverage combine -q
+	@$(PY) -m coverage report --skip-covered
+
+.PHONY: coverage
+coverage: install $(SERVERS) ## what all tests together reach, those that start processes too (half an hour)
+	@$(PY) -m coverage erase
+	@$(PY) -m coverage run -m pytest -q -m "not uncovered" $(ARGS)
 	@$(PY) -m coverage combine -q
 	@$(PY) -m coverage report --skip-covered
 

@@ -31,9 +31,9 @@ from logbus.sizes import format_size
 #: Bytes of a queue in memory: less holds hardly a batch, and more of 32 sinks would be more than a machine has.
 MIN_QUEUE: Final = 64 * 1024
 MAX_QUEUE: Final = 1024**3
-#: Bytes of a spool on disk: less is no more than one of its segments.
+#: Bytes of a spool on disk: less is no more than one of its segments, and a start reads all of it, some 7 s for a GB.
 MIN_SPOOL: Final = 1024**2
-MAX_SPOOL: Final = 10**12
+MAX_SPOOL: Final = 100 * 10**9
 #: Records and bytes of a batch, and seconds for which one is waited for.
 MAX_BATCH_RECORDS: Final = 100_000
 MIN_BATCH_BYTES: Final = 1024

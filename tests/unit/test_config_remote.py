@@ -193,7 +193,7 @@ def test_a_sink_of_somebody_else_is_read(write: Write) -> None:
         ),
         ({**HTTP, "retry": {"statuses": [200]}}, "retry.statuses[0]: expected a status from 400 to 599, found 200"),
         ({**SYSLOG, "retry": {"statuses": [429]}}, "retry.statuses: unknown key; expected one of initial"),
-        ({**HTTP, "spool": "1 MB"}, 'spool: expected a size from 1 MiB to 1 TB, like "256 MiB", found "1 MB"'),
+        ({**HTTP, "spool": "1 MB"}, 'spool: expected a size from 1 MiB to 100 GB, like "256 MiB", found "1 MB"'),
         (
             {**HTTP, "spool": "1 MiB", "queue": {"on_full": "block"}},
             'queue.on_full: expected "shed_lowest", or no spool beside it',

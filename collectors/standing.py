@@ -121,6 +121,11 @@ class Standing:
             if self.row.state == "ok":
                 self._settle()
 
+    def queue_failed(self, text: str) -> None:
+        """Something is wrong with the sink's queue: the ledger's disk refuses, or there is a defect."""
+        if self._due("queue", self._clock()):
+            self._say(f": its queue fails: {text}", error=text)
+
     def rejected(self, records: int, reason: str) -> None:
         """The other side has refused records for good."""
         self._rejected_at = now = self._clock()

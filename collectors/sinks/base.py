@@ -53,17 +53,20 @@ class TryAgainError(LogbusError):
 class Sink(Protocol):
     """A place to write lines to.
 
-    ``checkable`` says whether a look at it after a crash tells how far a write came. ``patient`` says what happens
-    when it is slower than the records come: a patient sink makes the collector read less, so that the workers'
-    buffers fill; an impatient one (a terminal) has its records dropped, counted. ``trouble`` says what is wrong while
-    lines are written all the same; None when nothing is.
+    ``checkable`` says whether a look at it after a crash tells how far a write came. ``patience_s`` says how many
+    seconds the call under way may take before it is called one that hangs, and the sink failing; 0 leaves that to the
+    writer. It is read from any thread. ``trouble`` says what is wrong while lines are written all the same; None when
+    nothing is.
     """
 
     name: str
     type: str
     checkable: bool
-    patient: bool
     trouble: str | None
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds that a call may take."""
 
     def open(self) -> None:
         """Opens it. Raises SinkError, OwnedError."""

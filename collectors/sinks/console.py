@@ -13,11 +13,11 @@ _DESCRIPTORS: Final = {"stdout": 1, "stderr": 2}
 
 
 class ConsoleSink:
-    """Lines on a standard stream. Impatient: a terminal that somebody has stopped must not stop the log files."""
+    """Lines on a standard stream."""
 
     type = "console"
     checkable = False
-    patient = False
+    patience_s = 0.0
     trouble: str | None = None
 
     def __init__(self, name: str, stream: Literal["stdout", "stderr"]) -> None:

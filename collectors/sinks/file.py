@@ -52,7 +52,7 @@ class FileSink:
 
     type = "file"
     checkable = True
-    patient = True
+    patience_s = 0.0
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ class MemorySink:
 
     type = "memory"
     checkable = False
-    patient = True
+    patience_s = 0.0
     trouble: str | None = None
 
     def __init__(self, name: str) -> None:

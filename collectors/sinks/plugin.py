@@ -27,9 +27,11 @@ Whatever it raises ends neither the collector nor the writer; what is wrong with
 from __future__ import annotations
 
 import inspect
+import json
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import quote, quote_plus
 
 from logbus.collectors import installed
 from logbus.collectors.installed import refusal, short, words
@@ -55,7 +57,7 @@ class PluginSink(RemoteSink):
         self, name: str, kind: str, make: Make, options: Mapping[str, Any], secrets: tuple[str, ...] = ()
     ) -> None:
         super().__init__(name)
-        self._secrets = secrets
+        self._secrets = tuple(sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True))
         self.type = kind
         self._make = make
         self._options = dict(options)
@@ -177,6 +179,17 @@ def check_options(make: Make, options: Mapping[str, Any]) -> None:
         signature.bind(**options)
     except TypeError as error:
         raise ConfigurationError([f"options: expected the arguments {_arguments(signature)}: {words(error)}"]) from None
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    """A text as an error may repeat it: as it is, as Python writes it in quotes, in JSON, and in a URL."""
+    utf8 = secret.encode("utf-8", "surrogateescape")
+    quoted = (
+        repr(secret)[1:-1],
+        repr(utf8)[2:-1],
+        *(json.dumps(secret, ensure_ascii=way)[1:-1] for way in (True, False)),
+    )
+    return secret, *quoted, quote(utf8, safe=""), quote(utf8), quote_plus(utf8)
 
 
 def _call(theirs: Any, method: str) -> None:

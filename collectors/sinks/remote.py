@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from logbus.collectors.rows import Intent, Range
 from logbus.collectors.sinks.base import Sent
+
+#: Seconds that a call may take where nobody knows better.
+PATIENCE_S: Final = 30.0
 
 
 class RemoteSink:
@@ -20,11 +23,15 @@ class RemoteSink:
 
     type: str
     checkable = False
-    patient = False
     trouble: str | None = None
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    @property
+    def patience_s(self) -> float:
+        """What a server may take that answers at last."""
+        return PATIENCE_S
 
     def open(self) -> None:
         """Nothing to do: a server that is down when the collector starts is one that fails later."""

@@ -197,4 +197,4 @@ def test_that_a_sink_is_refused_records_is_said_by_the_others(shop: Shop) -> Non
     assert (record["worker"], record["level"], record["extra"]["sink"]) == ("logbus", "WARNING", "web")
     assert "answered 400" in record["extra"]["error"]
     assert told([json.loads(line) for line in shop.server.lines]) == []
-    assert shop.collector.stderr.count("were refused for good") == 1
+    assert shop.collector.stderr.count("refused for good, as dead letters") == 1

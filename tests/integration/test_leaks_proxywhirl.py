@@ -9,13 +9,15 @@ import importlib.util
 import json
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import StartCollector
 from tests.eventually import eventually
+from tests.servers.faulty_http import FaultyHttp
+from tests.syslog_server import StreamServer
 from tests.tail_command import tail_command
 from tests.worker import Worker
 
@@ -49,15 +51,55 @@ type = "file"
 name = "text"
 path = "leaks.log"
 format = "text"
+
+[[sinks]]
+type = "syslog"
+name = "syslog"
+address = "tcp://127.0.0.1:{syslog}"
+max_message = "1 MiB"
+
+[[sinks]]
+type = "syslog"
+name = "old-syslog"
+address = "tcp://127.0.0.1:{old}"
+protocol = "rfc3164"
+max_message = "1 MiB"
+
+[[sinks]]
+type = "http"
+name = "loki"
+url = "{loki}"
+body = "loki"
+batch = {{ max_delay = "20 ms" }}
+
+[[sinks]]
+type = "http"
+name = "otlp"
+url = "{otlp}"
+body = "otlp"
+batch = {{ max_delay = "20 ms" }}
 """
 
 
+@pytest.fixture
+def syslog() -> Iterator[tuple[StreamServer, StreamServer]]:
+    """Two servers of syslog."""
+    with StreamServer() as one, StreamServer() as other:
+        yield one, other
+
+
 def test_no_credential_that_proxywhirl_logs_comes_out_anywhere(
-    start_collector: StartCollector, start_worker: Callable[..., Worker], tmp_path: Path
+    start_collector: StartCollector,
+    start_worker: Callable[..., Worker],
+    start_http: Callable[..., FaultyHttp],
+    syslog: tuple[StreamServer, StreamServer],
+    tmp_path: Path,
 ) -> None:
     """Led through all of its leaks, the real package leaves no secret in any sink, in tail, status or state."""
     mark = "".join(random.choices("gjkqvwxyz", k=14))  # pydantic shows the ends of its input: half a secret is one
-    (tmp_path / "logbus.toml").write_text(CONFIGURATION)
+    loki, otlp = start_http(), start_http()
+    places = {"syslog": syslog[0].port, "old": syslog[1].port, "loki": loki.url, "otlp": otlp.url}
+    (tmp_path / "logbus.toml").write_text(CONFIGURATION.format(**places))
     collector = start_collector("--config", str(tmp_path / "logbus.toml"))
     witness = tmp_path / "witness.json"
     script = f"from tests.programs.leaky import main; main({str(witness)!r}, {mark!r}, {str(tmp_path / 'work')!r})"
@@ -78,6 +120,8 @@ def test_no_credential_that_proxywhirl_logs_comes_out_anywhere(
 
         eventually(written, 20, what="all records in all sinks")
         eventually(lambda: len(json_tail.lines) >= seen["emitted"] and len(text_tail.lines) >= seen["emitted"])
+        for server in syslog:
+            server.wait(seen["emitted"])
         status = json.dumps(collector.status())
         tails = json_tail.stdout + text_tail.stdout
     assert collector.stop() == 0
@@ -88,6 +132,10 @@ def test_no_credential_that_proxywhirl_logs_comes_out_anywhere(
         "stderr": collector.stderr,
         "status": status,
         "tail": tails,
+        "syslog": b"\n".join(syslog[0].messages).decode(),
+        "old-syslog": b"\n".join(syslog[1].messages).decode(),
+        "loki": loki.kept.read_text(),
+        "otlp": otlp.kept.read_text(),
         **{name: (tmp_path / name).read_text() for name in ("leaks.jsonl", "leaks.logfmt", "leaks.log")},
         **{str(path): path.read_bytes().decode(errors="replace") for path in _files(state, runtime)},
     }
@@ -99,7 +147,8 @@ def test_no_credential_that_proxywhirl_logs_comes_out_anywhere(
         if form in output
     ]
     assert leaks == []
-    for where in ("console", "tail", "leaks.jsonl", "leaks.logfmt", "leaks.log"):
+    sinks = ("console", "leaks.jsonl", "leaks.logfmt", "leaks.log", "syslog", "old-syslog", "loki", "otlp")
+    for where in (*sinks, "tail"):
         assert outputs[where].count("***") >= len(seen["forms"]), where
 
 

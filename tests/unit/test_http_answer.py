@@ -138,6 +138,7 @@ def test_a_key_in_the_path_is_masked_where_an_answer_repeats_it() -> None:
         """no such user/password: alice/p"q<r>é s3""",
         r"""{"error": "alice:p\"q<r>\u00e9 s3"}""",
         "<p>password p&quot;q&lt;r&gt;é s3</p>",
+        "<p>password p&quot;q&lt;r&gt;Ã© s3</p>",
         "no p%22q%3Cr%3E%C3%A9%20s3 here",
         "no such key: k/e+y 1",
         "no such key: K%2fE%2by+1",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, EntryPoints
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -213,3 +215,27 @@ def test_options_are_checked_without_a_call() -> None:
     with pytest.raises(ConfigurationError, match='options: expected the arguments "path, fails": TypeError: got an'):
         check_options(Kept, {"pth": "x"})
     assert CALLS == []
+
+
+@pytest.mark.parametrize(
+    "repeat",
+    [
+        lambda text: repr({"password": text}),
+        lambda text: repr(text.encode()),
+        lambda text: json.dumps([text]),
+        lambda text: json.dumps(text, ensure_ascii=False),
+        lambda text: f"db://app:{quote(text)}@host",
+        lambda text: urlencode({"p": text}),
+    ],
+)
+def test_what_it_was_given_in_secret_is_masked_in_quotes_too(repeat: Callable[[str], str]) -> None:
+    """As errors repeat it: in a text of Python, of JSON, or in a URL."""
+    secret = 'it\'s "s3cret"\n/ż\\s3cret+x'
+
+    def make() -> Any:
+        raise OSError(f"no {repeat(secret)}")
+
+    with pytest.raises(ConfigurationError) as caught:
+        PluginSink("theirs", "acme", make, {}, (secret,)).open()
+    assert "s3cret" not in str(caught.value)
+    assert "***" in str(caught.value)

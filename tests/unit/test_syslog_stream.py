@@ -95,7 +95,7 @@ def test_a_connection_that_is_hung_up_is_made_again(sender: Any, monkeypatch: py
         assert (one.failures, one.resent, server.accepted) == ([], 0, 3)
 
 
-def test_a_server_that_ends_each_connection_soon(sender: Any) -> None:
+def test_a_server_that_closes_each_connection_soon(sender: Any) -> None:
     """What is sent again comes a few times and not for ever, each time counted."""
     with StreamServer() as server:
         one = sender(f"tcp://127.0.0.1:{server.port}")
@@ -109,6 +109,27 @@ def test_a_server_that_ends_each_connection_soon(sender: Any) -> None:
         assert one.send(lines_of(10, 1))
         assert numbers(server.messages) == [*range(10)] * (1 + stream.REPEATS) + [10]
         assert one.resent == 10 * stream.REPEATS
+
+
+def test_a_server_that_resets_each_connection_soon(sender: Any) -> None:
+    """It says that it has not read everything: what was delivered is sent until it has."""
+    lives = stream.REPEATS + 2
+    with StreamServer() as server:
+        one = sender(f"tcp://127.0.0.1:{server.port}")
+        one.until_sent(lines_of(0, 10))
+        server.pause()
+        one.until_sent(lines_of(10, 10))
+        server.reset()
+    for _ in range(lives):
+        with StreamServer(port=server.port) as successor:
+            successor.pause()
+            eventually(lambda: one.look() is None and one.sink.document()["connected"])
+            successor.reset()
+            eventually(lambda: one.look() or not one.sink.document()["connected"])
+    with StreamServer(port=server.port) as successor:
+        eventually(lambda: one.look() is None)
+        assert set(numbers(successor.wait(10))) >= set(range(10, 20))
+    assert one.resent >= 10 * (lives + 1)
 
 
 def test_a_server_that_talks_without_an_end(sender: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ def test_a_tail_has_the_last_lines() -> None:
     assert (tail.take(), tail.take()) == (b"1\n2\n3\n", b"")
 
 
-def test_a_tail_knows_how_often_lines_were_sent() -> None:
+def test_a_tail_knows_how_many_connections_were_closed() -> None:
     """Also of those of which not all have room."""
     tail = Tail(max_bytes=6)
     tail.add(b"1\n2\n", 2)

@@ -141,6 +141,7 @@ def secrets_of(headers: Iterable[tuple[str, str]], path: str) -> tuple[str, ...]
     way, _, query = path.partition("?")
     parts = [*keys_in(way), *(part.partition("=")[2] or part for part in query.split("&"))]
     found |= {query, *parts, *map(unquote, parts), *map(unquote_plus, parts)}
+    found |= {word.encode("utf-8", "replace").decode("latin-1") for word in found}  # how many servers read a header
     found |= {form for word in found for form in (html.escape(word), quote(word, safe=""))}
     found |= {json.dumps(word, ensure_ascii=plain)[1:-1] for word in found for plain in (True, False)}
     return tuple(sorted((word for word in found if len(word) >= _SECRET_CHARS), key=len, reverse=True))

@@ -27,6 +27,8 @@ from logbus.collectors.sinks.http.watch import AbortedError, Watch
 from logbus.collectors.sinks.remote import RemoteSink
 from logbus.errors import SinkError
 
+#: Seconds that a write may take beside its requests: to put the bodies together, and to compress them.
+AROUND_S: Final = 5.0
 #: Seconds between attempts where somebody must do something first: a wrong token, an expired certificate.
 MEND_S: Final = 30.0
 
@@ -49,10 +51,17 @@ class HttpSink(RemoteSink):
         self._share = Share()
         #: Records of requests that were refused in this write, each as often: a server may have kept some all the same.
         self._doubtful = 0
+        #: Requests of the write under way.
+        self._attempts = 0
         #: For the status: requests, bytes of their bodies, and the code of the last answer.
         self._requests = 0
         self._bytes = 0
         self._status: int | None = None
+
+    @property
+    def patience_s(self) -> float:
+        """The time of a request, for each that the write under way has made, and a little for what stands around them."""
+        return self._options.timeout_s * max(1, self._attempts) + AROUND_S
 
     def open(self) -> None:
         """Reads the files of TLS. Raises SinkError. The server may be away."""
@@ -61,6 +70,7 @@ class HttpSink(RemoteSink):
     def write(self, data: bytes) -> Sent | None:
         """Sends as many of the lines as a request may hold. Raises TryAgainError."""
         self._watch.begin()
+        self._attempts = 0
         self._doubtful = 0
         try:
             while True:
@@ -114,6 +124,7 @@ class HttpSink(RemoteSink):
         if self._compress is not None:
             body = self._compress(body)
         self._requests += 1
+        self._attempts += 1
         self._bytes += len(body)
         try:
             answer = self._client.send(body, self._headers)

@@ -45,11 +45,15 @@ _INFO: Final = struct.Struct("=8B13I")
 
 
 class EndedError(Exception):
-    """Raised when the stream is over; ``orderly`` if the other side has read all, and then answered our end of it."""
+    """Raised when the stream is over; ``orderly`` if the other side has read all, and then answered our end of it.
 
-    def __init__(self, message: str, *, orderly: bool) -> None:
+    ``closed`` if it has ended it with all read, as far as its kernel knows, and not by a reset.
+    """
+
+    def __init__(self, message: str, *, orderly: bool = False, closed: bool = False) -> None:
         super().__init__(message)
         self.orderly = orderly
+        self.closed = closed
 
 
 class StalledError(Exception):
@@ -159,7 +163,7 @@ class Connection:
             self._sock.shutdown(socket.SHUT_WR)
             self._finishing = True
         except OSError as error:
-            raise EndedError(reason(error), orderly=False) from None
+            raise EndedError(reason(error)) from None
         self.quiet(until)
         raise TimeoutError
 
@@ -173,7 +177,7 @@ class Connection:
         try:
             return secure.wrap(data)
         except ssl.SSLError as error:
-            raise EndedError(secure.wrong(error), orderly=False) from None
+            raise EndedError(secure.wrong(error)) from None
 
     def _send(self) -> bool:
         """Gives the kernel what it takes; whether it took any."""
@@ -190,7 +194,7 @@ class Connection:
             pass
         except OSError as error:
             self.notice()  # an alert of TLS that came before says more than a broken pipe
-            raise EndedError(reason(error), orderly=False) from None
+            raise EndedError(reason(error)) from None
         finally:
             self._rest = bytes(view) if view else b""
         return self._taken > before
@@ -203,7 +207,7 @@ class Connection:
                 return False
             # A reader that closes with something unread leaves an error before it frees what was unread.
             if code := self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                raise EndedError(errno.errorcode.get(code, str(code)), orderly=False)
+                raise EndedError(errno.errorcode.get(code, str(code)))
         moved = False
         while self._marks and self._marks[0][0] <= self._taken - left:
             self._landed, self.arrived = self._marks.popleft()
@@ -221,9 +225,9 @@ class Connection:
         except BlockingIOError:
             return
         except OSError as error:
-            raise EndedError(reason(error), orderly=False) from None
+            raise EndedError(reason(error)) from None
         if not data:
-            raise EndedError("the server has closed the connection", orderly=self._finishing)
+            raise EndedError("the server has closed the connection", orderly=self._finishing, closed=True)
         if self._secure is not None:
             self._take(self._secure, data)
 
@@ -233,8 +237,8 @@ class Connection:
         try:
             answer, over = secure.take(data)
         except ssl.SSLError as error:
-            raise EndedError(secure.wrong(error), orderly=False) from None
+            raise EndedError(secure.wrong(error)) from None
         if over:
-            raise EndedError("the server has closed the connection", orderly=self._finishing)
+            raise EndedError("the server has closed the connection", orderly=self._finishing, closed=True)
         self._rest += answer
         self._meant += len(answer)

@@ -2,9 +2,8 @@
 
 Over TCP and TLS that is when the server's kernel has acknowledged it. A server that ends the connection, however it
 does that, may have forgotten what it had (:mod:`logbus.collectors.sinks.syslog.connection`): then what was sent last is
-sent again, :data:`TAIL_BYTES` and :data:`TAIL_S` of it at most, and counted as possibly there twice; each message
-:data:`REPEATS` times at most. On a Unix stream a message is delivered when it has been read, and nothing is ever sent
-again that was delivered.
+sent again, :data:`TAIL_BYTES` and :data:`TAIL_S` of it at most, and counted as possibly there twice. On a Unix stream a
+message is delivered when it has been read, and nothing is ever sent again that was delivered.
 
 A connection has to prove itself: what the first write on it has sent counts only when it has lived for
 :data:`PROOF_S` more. Behind a proxy without a server, or with a client's certificate that the server only looks at
@@ -34,8 +33,9 @@ if TYPE_CHECKING:
 #: Bytes and seconds of what was sent last that are sent again when the server ends the connection.
 TAIL_BYTES: Final = 1024 * 1024
 TAIL_S: Final = 5.0
-#: How often a message that was delivered is sent again and delivered at most: what ends each connection soon, such as a
-#: proxy with a short patience, would have the same ones come for ever.
+#: How often a message that was delivered is sent again at most because a server has closed the connection: one that
+#: closes each of them soon, such as a proxy with a short patience, would have the same ones come for ever. A reset does
+#: not count: by it a kernel says that not everything was read.
 REPEATS: Final = 3
 #: Seconds for which a new connection has to live after its first write: longer than the way there and back.
 PROOF_S: Final = 0.25
@@ -71,8 +71,8 @@ class Stream:
         self._proved = False
         #: What a server has read for certain needs no tail: a Unix stream says so.
         self._tail = Tail(max_records=0) if address.local else Tail(max_bytes=TAIL_BYTES, max_s=TAIL_S, clock=self._now)
-        #: Lines that were delivered and are to be sent again, with how often they were before, and records that are,
-        #: not told to the writer yet.
+        #: Lines that were delivered and are to be sent again, with how many connections were closed since, and records
+        #: that are, not told to the writer yet.
         self._parcels: list[tuple[bytes, int]] = []
         self.owed = 0
 
@@ -213,8 +213,8 @@ class Stream:
                 self._proof_at = time.monotonic() + PROOF_S
             connection.quiet(self._proof_at)
             self._proved = True
-        for lines, before in self._parcels:
-            self._tail.add(lines, before + 1)
+        for lines, closed in self._parcels:
+            self._tail.add(lines, closed)
         self._parcels = []
 
     def _arrived(self, data: bytes, size: int) -> None:
@@ -229,7 +229,7 @@ class Stream:
         doubtful = self._doubtful(connection, size)
         self._arrived(data, size)
         if isinstance(error, StalledError) and connection.silent_s >= ABANDON_S:
-            self._lose(connection, EndedError(str(error), orderly=False))
+            self._lose(connection, EndedError(str(error)))
         return self._answer(data, size, doubtful, error)
 
     def _ended(self, connection: Connection, error: EndedError, data: bytes) -> Sent | None:
@@ -260,7 +260,8 @@ class Stream:
             self._parcels = self._parcels if connection.arrived < 0 else []
             self._tail.clear()
         # While something waits to be sent again nothing is delivered, and the tail holds nothing.
-        self._parcels += [(lines, before) for lines, before in self._tail.parcels() if before < REPEATS]
+        found = [(lines, closed + error.closed) for lines, closed in self._tail.parcels()]
+        self._parcels += [(lines, closed) for lines, closed in found if closed <= REPEATS]
         # Booked before it is sent, so that a crash in between leaves no more there than was said.
         self.owed += self.again.count(b"\n")
         self._drop()

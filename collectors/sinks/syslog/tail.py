@@ -1,7 +1,7 @@
 """What was sent last: when the other side dies, some of it may not have been read, and it is sent again.
 
 How much that can be the transport knows. More would be doubled for nothing, less would be lost. Of each line is known
-how often it has been sent again: a server that ends every connection soon would be sent the same lines for ever.
+how many connections were closed since: a server that closes each of them soon would be sent the same lines for ever.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Tail:
         self._max_records = max_records
         self._max_s = max_s
         self._clock = clock
-        #: When they were sent, the lines, how many they are, and how often they had been sent before.
+        #: When they were sent, the lines, how many they are, and how many connections were closed.
         self._sent: deque[tuple[float, bytes, int, int]] = deque()
         self._bytes = 0
         self._records = 0
@@ -36,11 +36,11 @@ class Tail:
     def __bool__(self) -> bool:
         return bool(self._sent)
 
-    def add(self, lines: bytes, before: int = 0) -> None:
-        """Notes whole lines that were sent, and how often they had been ``before``."""
+    def add(self, lines: bytes, closed: int = 0) -> None:
+        """Notes whole lines that were sent, and how many connections were ``closed`` since they first were."""
         if lines:
             records = lines.count(b"\n")
-            self._sent.append((self._clock(), lines, records, before))
+            self._sent.append((self._clock(), lines, records, closed))
             self._bytes += len(lines)
             self._records += records
             self._forget()
@@ -50,18 +50,18 @@ class Tail:
         return b"".join([lines for lines, _ in self.parcels(records)])
 
     def parcels(self, records: int = sys.maxsize) -> list[tuple[bytes, int]]:
-        """The same, by how often they had been sent before."""
+        """The same, by how many connections were closed since they were first sent."""
         self._forget()
         most, room = min(records, self._max_records), self._max_bytes
         found: list[tuple[bytes, int]] = []
-        for _, whole, count, before in reversed(self._sent):
+        for _, whole, count, closed in reversed(self._sent):
             lines = whole
             if count > most:
                 lines = b"\n".join(lines.split(b"\n", count - most)[count - most :])
             if len(lines) > room:
                 lines = lines[lines.find(b"\n", len(lines) - room - 1) + 1 :]
             if lines:
-                found.append((lines, before))
+                found.append((lines, closed))
             if lines is not whole:
                 break
             most, room = most - count, room - len(lines)

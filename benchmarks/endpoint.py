@@ -17,15 +17,14 @@ import mmap
 import os
 import socket
 import socketserver
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
-from benchmarks.service import PATIENCE_S, ROOT, environment
+from benchmarks.child import Child
+from benchmarks.service import PATIENCE_S
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -42,7 +41,7 @@ _WORD: Final = 8
 _LOOK_S: Final = 0.002
 
 
-class Endpoint:
+class Endpoint(Child):
     """The server's process, and its counts; it ends with the block."""
 
     def __init__(self, directory: Path) -> None:
@@ -50,21 +49,16 @@ class Endpoint:
         (directory / "counts").write_bytes(bytes(SLOTS * _WORD))
         with (directory / "counts").open("r+b") as file:
             self._counts = memoryview(mmap.mmap(file.fileno(), SLOTS * _WORD)).cast("Q")
-        command = [sys.executable, "-m", "benchmarks.endpoint", str(directory)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment(directory)
-        )
-        ports = json.loads(self._hear())
+        super().__init__("benchmarks.endpoint", str(directory), directory=directory)
+        ports = json.loads(self.hear())
         #: The ports; ``away`` is one of HTTP that :meth:`listen` opens and closes.
         self.http, self.away, self.tcp, self.udp = (int(ports[name]) for name in ("http", "away", "tcp", "udp"))
         self.unix = directory / "log"
 
     def listen(self, *, away: bool) -> None:
         """Has nobody listen at the port ``away``, or somebody."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("down\n" if away else "up\n")
-        self._process.stdin.flush()
-        self._hear()
+        self.tell("down\n" if away else "up\n")
+        self.hear()
 
     def count(self, slot: int) -> int:
         """Records that have come for a slot."""
@@ -76,22 +70,6 @@ class Endpoint:
         while self.count(slot) < records and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
         return records - self.count(slot)
-
-    def __enter__(self) -> Endpoint:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def _hear(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("the benchmark's server has died")
-        return line
 
 
 class _Http(socketserver.StreamRequestHandler):

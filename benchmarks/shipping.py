@@ -7,18 +7,17 @@ once, and is waited for until its last record has been counted at the other end.
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
+from benchmarks.child import Child
 from benchmarks.endpoint import Endpoint
 from benchmarks.record import SITES
-from benchmarks.service import ROOT, Service, cpu_seconds, environment
+from benchmarks.service import ROOT, Service, cpu_seconds
 from benchmarks.shippers import SHIPPERS, Target, argument
 from benchmarks.spread import spread
 
@@ -28,9 +27,11 @@ PEERS: Final = ROOT / ".venvs" / "bench"
 _FIRST_SLOT: Final = 16
 #: Processes that start at a time.
 _STARTERS: Final = 4
+#: What the program answers; some handlers print what they please beside it.
+_ANSWERS: Final = ("ready\n", "done\n")
 
 
-class Shipping:
+class Shipping(Child):
     """A process that logs and sends by itself, or with a collector; it ends with the block."""
 
     def __init__(self, target: Target, directory: Path, endpoint: Endpoint, collector: Service | None) -> None:
@@ -40,47 +41,26 @@ class Shipping:
         self._collector = collector
         ours = SHIPPERS[target.name].package in ("", "logbus")
         python = sys.executable if ours else str(PEERS / "bin" / "python")
-        self._process = subprocess.Popen(
-            [python, "-m", "benchmarks.shippers", argument(target)],
-            cwd=directory,
-            env=environment(directory),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(directory / f"shipper-{target.slot}.err").open("wb"),
-            text=True,
-        )
-        self._hear()
+        errors = directory / f"shipper-{target.slot}.err"
+        with errors.open("wb") as file:
+            super().__init__(
+                "benchmarks.shippers", argument(target), directory=directory, python=python, cwd=directory, stderr=file
+            )
+        self.hear(_ANSWERS)
 
     def run(self, records: int) -> float | None:
         """CPU seconds for so many records; None when some are lost."""
         came = self._endpoint.count(self._target.slot)
         before = self._cpu_seconds()
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{records}\n")
-        self._process.stdin.flush()
-        self._hear()
+        self.tell(f"{records}\n")
+        self.hear(_ANSWERS)
         if self.name != "NullHandler" and self._endpoint.wait(self._target.slot, came + records):
             return None
         return self._cpu_seconds() - before
 
-    def __enter__(self) -> Shipping:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._process.kill()
-        self._process.communicate()
-
     def _cpu_seconds(self) -> float:
         collector = self._collector.cpu_seconds() if self._collector is not None else 0.0
         return cpu_seconds(self._process.pid) + collector
-
-    def _hear(self) -> None:
-        assert self._process.stdout is not None
-        while (line := self._process.stdout.readline()) not in ("ready\n", "done\n"):  # some print what they please
-            if not line:
-                raise RuntimeError(f"{self.name} has died")
 
 
 def begin(names: Sequence[str], base: Path, endpoint: Endpoint, collector: Service) -> list[Shipping]:

@@ -7,6 +7,8 @@ Lines come in deliveries and leave in batches. Between the two stand three place
 - *leaving*: what is on its way into the spool. Until that is known to have worked, nothing behind it is taken.
 - *waiting*: the rest. Only from here anything is shed.
 
+Small deliveries that wait become one (:data:`MERGE_BYTES`): a single record's own would cost several times its line.
+
 Each record has a number. Numbers ascend in the order in which records came. What is shed leaves a gap, or those behind
 it in the same delivery close up.
 
@@ -33,6 +35,10 @@ from logbus.levels import BUCKETS
 
 #: The part of the bound that is shed beyond what is necessary: one of so many.
 SHED_PART: Final = 16
+#: Bytes up to which deliveries that follow one another become one; and ranges of sequence numbers. To add to a delivery
+#: costs as much as it has already.
+MERGE_BYTES: Final = 4096
+MERGE_RANGES: Final = 16
 #: Deliveries that were shed whole and still stand among the others, beyond which they are swept out.
 MAX_EMPTY: Final = 64
 
@@ -122,12 +128,17 @@ class Backlog:
         """
         if self._by_level and len(levels) != records:
             raise ValueError(f"levels: expected one for each of {records} records, found {len(levels)}")
-        lines = Lines(data, records, ranges, came, levels, self.next_seq)
-        self._waiting.append(lines)
+        last = self._waiting[-1] if len(data) < MERGE_BYTES and self._waiting else None
+        if last is not None and self._joins(last, len(data), ranges):
+            lines = last
+            lines.join(data, records, ranges, levels)
+        else:
+            lines = Lines(data, records, ranges, came, levels, self.next_seq)
+            self._waiting.append(lines)
         self.next_seq += records
         self.records += records
         self.bytes += len(data)
-        return self._choose(lines) if self._by_level else _NOTHING
+        return self._choose(lines, levels) if self._by_level else _NOTHING
 
     def take(self, max_records: int, max_bytes: int, room: int = sys.maxsize) -> list[Lines]:
         """What the next write takes, in hand from now on: a line at least, else no more than these bounds.
@@ -248,11 +259,21 @@ class Backlog:
                 having.popleft()
         self._sweep()
 
-    def _choose(self, lines: Lines) -> Sequence[int]:
-        """Lists what has come, and sheds what there is no room for."""
+    def _joins(self, last: Lines, size: int, ranges: tuple[Range, ...]) -> bool:
+        """Whether what comes may become one with the last that waits: it is whole, small, and the numbers go on."""
+        return (
+            last.records > 0
+            and last.is_whole
+            and last.last + 1 == self.next_seq
+            and len(last.data) + size <= MERGE_BYTES
+            and len(last.ranges) + len(ranges) <= MERGE_RANGES
+        )
+
+    def _choose(self, lines: Lines, levels: bytes) -> Sequence[int]:
+        """Lists what has come, with these levels in these lines, and sheds what there is no room for."""
         if self._lists:
             for bucket, having in enumerate(self._having):
-                if bucket in lines.levels:
+                if bucket in levels and not (having and having[-1] is lines):
                     having.append(lines)
         excess = self.bytes - self.terms.queue_bytes
         return self._shed(excess) if excess > 0 else _NOTHING

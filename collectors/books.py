@@ -137,15 +137,13 @@ class Books:
 
         False as :meth:`end` says.
         """
-        self._doubtful += doubtful
         with self.transaction() as change:
             self._write(False)
             if self.closed or self.struck:  # what is in doubt was entered then
-                self._doubtful -= doubtful
                 return False
             self.standing.failed(text)
             self.row.intent = None
-            self._enter_doubtful()
+            self._enter_doubtful(doubtful)
             change.sink(self.row)
         return True
 
@@ -176,21 +174,14 @@ class Books:
 
     def move(self, records: int, shed: int) -> None:
         """Records that have gone from memory into the spool, which gave up ``shed`` for them, of these or of others."""
-        taken = 0
-        try:
-            with self.transaction() as change:
-                if self.closed:  # they are booked as dropped; the next to open the spool finds them there
-                    return
-                self.queued -= records
-                taken = records
-                self.row.spooled += records - shed
-                self.row.dropped[HIGH_WATER_MARK] += shed
-                self.standing.spool_troubled(None)
-                change.sink(self.row)
-        except BaseException:
-            with self.transaction():  # the row is what it was, and this is no part of it
-                self.queued += taken
-            raise
+        with self.transaction() as change:
+            if self.closed:  # they are booked as dropped; the next to open the spool finds them there
+                return
+            self._queue(-records)
+            self.row.spooled += records - shed
+            self.row.dropped[HIGH_WATER_MARK] += shed
+            self.standing.spool_troubled(None)
+            change.sink(self.row)
 
     def shed_spooled(self, records: int) -> None:
         """Records that the spool has given up."""
@@ -223,9 +214,8 @@ class Books:
 
     def repeat(self, records: int) -> None:
         """Delivered records that the sink sends again; it does so whether the books are closed or not."""
-        self._doubtful += records
         with self.transaction() as change:
-            self._enter_doubtful()
+            self._enter_doubtful(records)
             change.sink(self.row)
 
     def look(self, trouble: str | None) -> None:
@@ -253,6 +243,8 @@ class Books:
             if self.closed or self.struck:
                 return 0
             self.struck = True
+            self._enter_doubtful()
+            change.sink(self.row)
             intent = self.row.intent
             if self._writing and intent is not None:
                 if intent.spooled or kept:
@@ -262,7 +254,6 @@ class Books:
                     self.row.unknown += unknown
                     self._queue(-unknown)
                 self.row.intent = None
-                change.sink(self.row)
         return unknown
 
     def close(self) -> int:
@@ -271,6 +262,7 @@ class Books:
             if self.closed:
                 return 0
             self.closed = True
+            self._enter_doubtful()
             left = self.queued
             self._queue(-left)
             self.row.dropped[SHUTDOWN] += left
@@ -290,9 +282,9 @@ class Books:
         before, self._writing = self._writing, writing
         self._ledger.transaction().beside(partial(setattr, self, "_writing", before))
 
-    def _enter_doubtful(self) -> None:
+    def _enter_doubtful(self, more: int = 0) -> None:
         """Inside a transaction: enters what may be there twice. If that fails, the next one that works does it."""
-        records, self._doubtful = self._doubtful, 0
+        records, self._doubtful = self._doubtful + more, 0
         self.row.duplicated += records
         self._ledger.transaction().beside(partial(self._doubt, records))
 

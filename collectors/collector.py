@@ -1,7 +1,7 @@
 """One collector: its sockets, the loop that reads them, and an end that loses nothing.
 
 Theory of operation. One thread owns every socket. A turn takes in what waits, enters it in the ledger in one commit,
-and hands lines to the writer threads of the sinks. When a patient sink can't keep up, the record socket is left
+and hands lines to the writer threads of the sinks. When a sink that blocks can't keep up, the record socket is left
 alone: its queue fills, the workers' sends meet EAGAIN, and their buffers take over. Commands are answered all the
 while. The end is a handshake: "draining" is published, each worker holds its records and says so in a MARK; after
 the last MARK nothing is under way, and the sinks are flushed.

@@ -117,6 +117,7 @@ class Courier:
         """Opens the sink. False when the end comes before that works."""
         while True:
             ending = self._ending.begun
+            self._ending.heed()  # to open it is to look at it; a call that nobody heeds would leave no pause
             try:
                 with self._calling:
                     self._sink.open()
@@ -228,7 +229,7 @@ class Courier:
         self.settle()
 
     def settle(self) -> None:
-        """Books what has ended and is not booked, if anything, and lets it go. Raises PageError; then it is tried again."""
+        """Books what has ended and is not booked, if anything, and lets it go. Raises PageError: to be called again."""
         if self._owed is not None:
             book, hand, records = self._owed
             booked = book()

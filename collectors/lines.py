@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import chain
 
 from logbus.collectors.rows import Range, coalesced
 
@@ -49,6 +50,18 @@ class Lines:
     def left(self) -> bytes:
         """The levels of those that have not gone."""
         return self.levels[self._passed :]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was taken off its front."""
+        return not self.gone and self._ranges is None
+
+    def join(self, data: bytes, records: int, ranges: tuple[Range, ...], levels: bytes) -> None:
+        """Adds lines at the end; while it is whole, and nobody was given it."""
+        self.data += data
+        self.records += records
+        self.ranges = coalesced(chain(self.ranges, ranges))
+        self.levels += levels
 
     def lines(self) -> list[bytes]:
         """The lines one by one, each with its newline."""

@@ -167,7 +167,10 @@ class Router:
     def queued(self) -> dict[str, int]:
         """Records in the queues and in hand, by the name of the sink. Exact inside a transaction of the ledger."""
         counts: dict[str, int] = {}
-        for writer in self.writers:
+        # A look from another thread may fall into an exchange: first those that take records, then those that did, and
+        # each once, so that none is missed.
+        going = [route.writer for route in tuple(self.routes)]
+        for writer in dict.fromkeys([*going, *[route.writer for route in tuple(self.retired)]]):
             counts[writer.sink.name] = counts.get(writer.sink.name, 0) + writer.queued
         return counts
 
@@ -275,7 +278,9 @@ class Router:
         self._end_sampling(self.routes)
 
     def settle(self) -> None:
-        """Lets go of what has ended; a sink of whose name nothing is left is booked as removed."""
+        """Lets go of what has ended; a sink of whose name nothing is left is booked as removed. Notices what hangs."""
+        for route in self.routes:
+            route.writer.watch()
         ended = []
         for route in self.retired:
             route.writer.give_up()

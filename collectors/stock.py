@@ -37,7 +37,7 @@ class Stock:
         self._backlog = Backlog(terms)
         #: Whether somebody is at work on what is in hand from memory.
         self._lent = False
-        #: Records that were shed, or never got into the queue, and that the ledger could not be told of; the receiver's.
+        #: Records that were shed, or never got into the queue, and that the ledger does not know of; the receiver's.
         self._shed = self._missed = 0
 
     @property

@@ -33,13 +33,18 @@ from logbus.collectors.spool.spools import Spools
 from logbus.collectors.standing import words
 from logbus.collectors.stock import Stock
 from logbus.collectors.terms import Terms
+from logbus.errors import LogbusError
 
 #: Seconds beyond its deadline after which a writer's thread counts as one that hangs.
 HANG_S: Final = 0.5
+#: Seconds for which the end waits for a sink that is told to end its call.
+ABORT_S: Final = 0.05
 #: Seconds for which the end waits until what is left stands in the spool.
 SPILL_S: Final = 5.0
 #: Seconds between looks at whether a writer that waits for another one is to end itself.
 TURN_S: Final = 0.1
+#: Seconds between attempts at what the ledger's disk refuses as a writer begins.
+AGAIN_S: Final = 0.5
 #: Seconds between looks at a sink to which nothing comes: a file that was moved is noticed by then.
 LOOK_S: Final = 1.0
 
@@ -83,8 +88,8 @@ class Writer:
         self._opened = False
         #: Whether one of those before it has the same row, which is its until it ends.
         self._shares_row = False
-        #: Whether the sink was told to end its call; and whether the thread makes no more of them.
-        self._aborted = False
+        #: Who tells the sink to end its call; and whether the thread makes no more of them.
+        self._aborter: threading.Thread | None = None
         self._leaving = False
         #: Set once nothing is written any more, and the row and the destination are free.
         self._ended = threading.Event()
@@ -202,7 +207,7 @@ class Writer:
         try:
             self._stock.put(data, records, ranges, levels)
         except Exception as error:  # the ledger's disk, no memory, or a defect
-            self._complain(f"sink {self.row.name!r}: its queue fails: {words(error)}")
+            self._books.standing.queue_failed(words(error))
 
     @property
     def takes_more(self) -> bool:
@@ -248,14 +253,14 @@ class Writer:
     def give_up(self) -> None:
         """Ends a retired writer whose deadline is over, a step with each call; does not wait.
 
-        Its call is aborted, and the next one if that came between two. If it does not come back, nothing that its thread does counts any more; what is left
-        goes into the spool, where there is one, and after :data:`SPILL_S` the books are closed whatever has become of
-        that.
+        Its call is aborted, and the next one if that came between two. If it does not come back, nothing that its
+        thread does counts any more; what is left goes into the spool, where there is one, and after :data:`SPILL_S`
+        the books are closed whatever has become of that.
         """
         deadline, now = self._ending.deadline, time.monotonic()
         if deadline is None or now < deadline or self.ended:
             return
-        if not self._leaves:
+        if not (self._leaving or self._books.struck):
             self._abort()
         if now < deadline + HANG_S:
             return
@@ -296,6 +301,20 @@ class Writer:
         """Books the sink as removed: it has ended, and none of its name has come."""
         self._books.remove()
 
+    def _abort(self) -> None:
+        """Has the call under way end, if there is one. On a thread of its own: other people's code may hang."""
+        if self._aborter is not None and self._aborter.is_alive():
+            return
+        name = f"logbus-abort-{self.sink.name}"
+        with contextlib.suppress(RuntimeError):  # no more threads are to be had: the next turn tries again
+            self._aborter = threading.Thread(target=self._tell_to_end, name=name, daemon=True)
+            self._aborter.start()
+            self._aborter.join(ABORT_S)
+
+    def _tell_to_end(self) -> None:
+        with contextlib.suppress(Exception):
+            self.sink.abort()
+
     def _close_books(self) -> None:
         """What is left is dropped by the shutdown, and told; so is what waits in the spool."""
         try:
@@ -325,13 +344,27 @@ class Writer:
                 if self._ending.over:
                     return False
         self._behind = ()
-        self._stock.open_spool(self._spools, lambda: self._courier.fails)
+        if not self._insist(lambda: self._stock.open_spool(self._spools, lambda: self._courier.fails)):
+            return False
         if not self._opened and not self._courier.open():
             return False
         self._opened = True
         if self._shares_row or self.row.state != "ok":
-            self._books.enter(self.sink)
+            return self._insist(lambda: self._books.enter(self.sink))
         return True
+
+    def _insist(self, step: Callable[[], None]) -> bool:
+        """Does what only the ledger's disk can keep from working, again and again. False when the end comes before."""
+        while True:
+            try:
+                step()
+            except Exception as error:
+                self._books.standing.queue_failed(words(error))
+                with self._stock.more:
+                    if self._stock.more.wait_for(lambda: self._ending.over, AGAIN_S):
+                        return False
+            else:
+                return True
 
     def _serve(self) -> None:
         stock, ending = self._stock, self._ending
@@ -362,6 +395,8 @@ class Writer:
         """Has what is left moved into the spool, closes the sink and the books."""
         self._leaving = True
         try:
+            with contextlib.suppress(LogbusError):  # the ledger's disk still refuses: the next start finds it out
+                self._courier.settle()
             if self._behind and self._spills:  # its end has come before its turn
                 until = time.monotonic() + SPILL_S
                 if all(writer.wait(max(0.0, until - time.monotonic())) for writer in self._behind):

@@ -135,9 +135,14 @@ def _checked_url(value: str) -> str:
     return value
 
 
-def _checked_address(value: str) -> str:
-    lines_of(parse_address, value, "address")
-    return value
+def _passes(check: Callable[[Any], object], key: str) -> AfterValidator:
+    """A value that the check has nothing against, as it is; ``key`` is what the lines of the check begin with."""
+
+    def checked(value: str) -> str:
+        lines_of(check, value, key)
+        return value
+
+    return AfterValidator(checked)
 
 
 def _checked_facility(value: object) -> str:
@@ -148,16 +153,6 @@ def _checked_facility(value: object) -> str:
         except ConfigurationError:
             pass
     raise ValueError(f"expected {A_FACILITY}")
-
-
-def _checked_app_name(value: str) -> str:
-    lines_of(check_app_name, value, "app_name")
-    return value
-
-
-def _checked_type(value: str) -> str:
-    lines_of(load, value, "type")
-    return value
 
 
 def is_plugin(name: str) -> bool:
@@ -237,7 +232,7 @@ HttpUrl: TypeAlias = Annotated[
     StrictStr, AfterValidator(_checked_url), WithJsonSchema({"type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"})
 ]
 SyslogAddress: TypeAlias = Annotated[
-    StrictStr, AfterValidator(_checked_address), WithJsonSchema({"type": "string", "minLength": 2})
+    StrictStr, _passes(parse_address, "address"), WithJsonSchema({"type": "string", "minLength": 2})
 ]
 Facility: TypeAlias = Annotated[
     str,
@@ -246,13 +241,13 @@ Facility: TypeAlias = Annotated[
 ]
 AppName: TypeAlias = Annotated[
     StrictStr,
-    AfterValidator(_checked_app_name),
+    _passes(check_app_name, "app_name"),
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_APP_NAME}),
 ]
 MessageBytes: TypeAlias = Annotated[str, size_between(MIN_MESSAGE, MAX_MESSAGE, A_MESSAGE), QUANTITY]
 PluginType: TypeAlias = Annotated[
     StrictStr,
-    AfterValidator(_checked_type),
+    _passes(load, "type"),
     WithJsonSchema({"type": "string", "minLength": 1, "not": {"enum": ["console", "file", "syslog", "http"]}}),
 ]
 Options: TypeAlias = Annotated[

@@ -19,7 +19,7 @@ from logbus.collectors.dead_letters.letter import Letter
 from logbus.collectors.spool import quarantine
 from logbus.collectors.spool.folder import Folder
 from logbus.collectors.spool.segment import MAX_HEADER
-from logbus.collectors.spool.stored import UNREADABLE, NewerError
+from logbus.collectors.spool.stored import UNREADABLE, NewerError, why_unread
 
 #: Parts into which the room is cut, and bytes of a segment at most. A longer letter has one of its own.
 _PARTS: Final = 32
@@ -157,15 +157,9 @@ class Graveyard:
     def _find(self, name: str) -> Grave | None:
         try:
             grave = Grave.find(self._folder, self._tag(), name)
-        except NewerError:
-            self._say(f"{name} was written by a later version, and is left alone")
-            return None
-        except ValueError as error:
-            self._say(f"{name!r} is left alone: {error}")
-            return None
-        except OSError as error:
-            self._say(f"{name} can't be read: {error.strerror}")
-            if error.errno in UNREADABLE:
+        except (NewerError, ValueError, OSError) as error:
+            self._say(why_unread(name, error))
+            if isinstance(error, OSError) and error.errno in UNREADABLE:
                 self._set_aside(name)
             return None
         if grave.damaged:
@@ -190,14 +184,8 @@ class Graveyard:
             self._say(f"{grave.name} can't be removed: {error.strerror}")
 
     def _set_aside(self, name: str) -> None:
-        where = self._folder.path / quarantine.DIRECTORY
-        try:
-            quarantine.set_aside(self._folder.fd, name)
-            self._say(f"{name} is kept in {where}")
-        except FileNotFoundError:
-            return  # somebody has removed it
-        except OSError as error:
-            self._say(f"{name} can't be moved to {where}: {error.strerror}")
+        if (said := quarantine.move(self._folder, name)) is not None:
+            self._say(said)
 
     def _make_room(self, size: int) -> None:
         """Removes letters until there is room for so many bytes more. Raises OSError."""

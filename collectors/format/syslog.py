@@ -102,15 +102,11 @@ class MessageFirst(LogfmtFormat):
         """The lines of the batch: one for each record, in UTF-8, each with its newline."""
         key = f" {self._message}="
         heads = [self._head(site).removesuffix(key) for site in batch.sites]
-        tails: dict[tuple[int, int], str] = {}
+        tails = self._tails(batch)
         begin = f" {self._timestamp}="
         out = []
         for record, timestamp in zip(batch.records, timestamps(batch.records), strict=True):
-            place = (record.site, record.thread)
-            tail = tails.get(place)
-            if tail is None:
-                site, thread = batch.sites[record.site], batch.threads[record.thread]
-                tail = tails[place] = self._tail(batch.source, site, thread)
+            tail = tails[record.site, record.thread]
             message = without_unsafe(record.message or EMPTY_MESSAGE, ESCAPES)
             out.append(f"{message}{begin}{timestamp}{heads[record.site]}{tail}{self._own(record)}\n")
         return "".join(out).encode()

@@ -23,12 +23,12 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from logbus.collectors.rotation import Deadline, Moment, Rotation
 from logbus.collectors.rows import Intent, Range
+from logbus.collectors.sinks.plain import PlainSink
 from logbus.errors import OwnedError, SinkError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _CHUNK: Final = 64 * 1024
 _MAX_LINE: Final = 16 * 1024 * 1024
 
 
-class FileSink:
+class FileSink(PlainSink):
     """Lines appended to ``path``; directories are made (0750), the file has mode 0640.
 
     ``rotation`` says when the next file begins, and ``archive`` keeps those before it; without both there is one file.
@@ -52,7 +52,6 @@ class FileSink:
 
     type = "file"
     checkable = True
-    patience_s = 0.0
 
     def __init__(
         self,
@@ -63,7 +62,7 @@ class FileSink:
         rotation: Rotation | None = None,
         archive: Archive | None = None,
     ) -> None:
-        self.name = name
+        super().__init__(name)
         #: Why the last rotation failed, until there is another file.
         self.trouble: str | None = None
         self._path = path.absolute()
@@ -211,17 +210,6 @@ class FileSink:
         """Looks at once. Raises OSError, SinkError, OwnedError."""
         self._look_at = 0.0
         self.look()
-
-    def resent(self) -> int:
-        """None: what was delivered stays."""
-        return 0
-
-    def abort(self) -> None:
-        """Nothing to do: no call can be ended."""
-
-    def document(self) -> Mapping[str, Any]:
-        """Nothing."""
-        return {}
 
     def close(self) -> None:
         """Closes the archive and the file, which gives the lock up."""

@@ -9,6 +9,7 @@ import os
 from typing import Final
 
 from logbus.collectors.sinks import folder as names
+from logbus.collectors.spool.folder import Folder
 
 #: The directory, in that of the segments.
 DIRECTORY: Final = "quarantine"
@@ -30,6 +31,18 @@ def set_aside(folder: int, name: str) -> None:
         _prune(aside)
     finally:
         os.close(aside)
+
+
+def move(folder: Folder, name: str) -> str | None:
+    """The same, and never raises: what is to be told about it, None where somebody has removed the file."""
+    where = folder.path / DIRECTORY
+    try:
+        set_aside(folder.fd, name)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"{name} can't be moved to {where}: {error.strerror}"
+    return f"{name} is kept in {where}"
 
 
 def _prune(aside: int) -> None:

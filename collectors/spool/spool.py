@@ -31,7 +31,7 @@ from logbus.collectors.spool import quarantine
 from logbus.collectors.spool.folder import Folder
 from logbus.collectors.spool.lanes import Lanes
 from logbus.collectors.spool.segment import dialect_sum
-from logbus.collectors.spool.stored import UNREADABLE, NewerError, Stored
+from logbus.collectors.spool.stored import UNREADABLE, NewerError, Stored, why_unread
 from logbus.collectors.spool.window import Portion, Window
 
 __all__ = ["Found", "Portion", "Spool"]
@@ -215,14 +215,10 @@ class Spool:
     def _scan_one(self, name: str, acked: int) -> bool:
         try:
             segment = Stored.scan(self._folder, self._lanes.next_tag(), name, acked)
-        except NewerError:
-            self._say(f"{name} was written by a later version, and is left alone")
-            return False
-        except ValueError as error:
-            self._say(f"{name!r} is left alone: {error}")
-            return False
-        except OSError as error:
-            self._say(f"{name} can't be read: {error.strerror}")
+        except (NewerError, ValueError, OSError) as error:
+            self._say(why_unread(name, error))
+            if not isinstance(error, OSError):
+                return False
             if error.errno in UNREADABLE and error.errno != errno.ELOOP:
                 self._set_aside(name)
             return True
@@ -257,13 +253,8 @@ class Spool:
             self._lanes.forget(segment)
 
     def _set_aside(self, name: str) -> None:
-        try:
-            quarantine.set_aside(self._folder.fd, name)
-            self._say(f"{name} is kept in {self._folder.path / quarantine.DIRECTORY}")
-        except FileNotFoundError:
-            pass  # somebody has removed it
-        except OSError as error:
-            self._say(f"{name} can't be moved to {self._folder.path / quarantine.DIRECTORY}: {error.strerror}")
+        if (said := quarantine.move(self._folder, name)) is not None:
+            self._say(said)
 
     def _sync(self) -> None:
         for segment in self._lanes.segments.values():

@@ -63,6 +63,15 @@ class NewerError(Exception):
     """Raised for a segment that a later version has written."""
 
 
+def why_unread(name: str, error: NewerError | ValueError | OSError) -> str:
+    """What is to be told of a file that was not read, which raised this."""
+    if isinstance(error, NewerError):
+        return f"{name} was written by a later version, and is left alone"
+    if isinstance(error, OSError):
+        return f"{name} can't be read: {error.strerror}"
+    return f"{name!r} is left alone: {error}"
+
+
 class Stored:
     """A segment in a directory; ``tag`` tells it from the others.
 

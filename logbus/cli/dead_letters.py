@@ -11,34 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from logbus.cli.options import addresses, as_json, reaches_collector
+from logbus.cli.options import addresses, as_json, reaches_collector, read_duration
+from logbus.cli.order import PARTIAL, order
 from logbus.cli.terminal import complain, console, print_json, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: The exit code where something was done, and not all of it.
-PARTIAL: Final = 4
 #: Letters that are shown where nobody says how many.
 SHOWN: Final = 20
-#: Seconds of the timeout that are left to the answer of a collector that has waited.
-ANSWER_S: Final = 0.5
 
 _UNKNOWN: Final = "it may have been done all the same: logbus dead-letters list shows what is left"
 _COLUMNS: Final = ("id", "time", "sink", "reason", "line")
 
 _of_sink = click.option("--sink", metavar="NAME", help="Those of this sink.")
 _of_ids = click.option("--id", "ids", metavar="N", type=click.IntRange(1), multiple=True, help="This one; repeatable.")
-
-
-def _age(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
-    from logbus.durations import parse_duration
-    from logbus.errors import ConfigurationError
-
-    try:
-        return None if text is None else parse_duration(text)
-    except ConfigurationError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 @click.group("dead-letters", short_help="Show, replay or purge what sinks refuse.")
@@ -120,8 +107,9 @@ def replay(
     Exit 4 when some of them stay, as for want of time, 1 when all do.
     """
     _choose_one(sink=sink, id=ids, all=everything)
-    answer = _order(
+    answer = order(
         {"command": "dead_letters_replay", "sink": sink, "ids": list(ids) or None, "all": everything},
+        _UNKNOWN,
         control=control,
         name=name,
         timeout=timeout,
@@ -143,7 +131,9 @@ def replay(
 @dead_letters.command()
 @_of_sink
 @_of_ids
-@click.option("--older-than", metavar="DURATION", callback=_age, help='Those refused longer ago, like "7 days".')
+@click.option(
+    "--older-than", metavar="DURATION", callback=read_duration, help='Those refused longer ago, like "7 days".'
+)
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @as_json
 @reaches_collector(30.0)
@@ -165,7 +155,7 @@ def purge(
         _choose_one(sink=sink, id=ids, older_than=older_than, all=everything)
     elif ids or everything:
         raise click.UsageError("expected --id or --all alone, found --sink and --older-than beside it")
-    answer = _order(
+    answer = order(
         {
             "command": "dead_letters_purge",
             "sink": sink,
@@ -173,6 +163,7 @@ def purge(
             "older_than": older_than,
             "all": everything,
         },
+        _UNKNOWN,
         control=control,
         name=name,
         timeout=timeout,
@@ -233,22 +224,6 @@ def _letters(count: int) -> str:
 def _tell_missing(answer: Mapping[str, Any]) -> None:
     if missing := answer["missing"]:
         complain("no dead letter has this id" if missing == 1 else f"no dead letter has {missing:,} of these ids")
-
-
-def _order(command: dict[str, Any], *, control: str | None, name: str | None, timeout: float) -> dict[str, Any]:
-    """The answer to a command that changes something."""
-    from logbus.errors import ControlError, NoCollectorError
-
-    patience = max(timeout / 2, timeout - ANSWER_S)
-    try:
-        return _ask({**command, "wait_seconds": patience}, control=control, name=name, timeout=timeout)
-    except KeyboardInterrupt:
-        complain(_UNKNOWN)
-        raise
-    except NoCollectorError as error:
-        if error.asked:
-            raise ControlError(f"{error}\n{_UNKNOWN}") from error
-        raise
 
 
 def _ask(command: dict[str, Any], *, control: str | None, name: str | None, timeout: float) -> dict[str, Any]:

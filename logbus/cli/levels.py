@@ -13,16 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from logbus.cli.options import addresses, as_json, reaches_collector, read_fields, read_level
+from logbus.cli.options import addresses, as_json, reaches_collector, read_duration, read_fields, read_level
+from logbus.cli.order import PARTIAL, order
 from logbus.cli.terminal import complain, console, print_json, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-#: The exit code where some workers have confirmed, or none of several, and not all.
-PARTIAL: Final = 4
-#: Seconds of the timeout that are left to the answer of a collector that has waited for its workers.
-ANSWER_S: Final = 0.5
 
 #: What is said of an order that was sent and not answered.
 _UNKNOWN: Final = "it may be in force all the same: logbus levels shows it"
@@ -30,17 +26,9 @@ RULE_COLUMNS: Final = ("component", "level", "workers", "where", "rank", "by", "
 WORKER_COLUMNS: Final = ("worker", "pid", "host", "state", "version", "gate")
 
 
-def _seconds(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
-    from logbus.durations import parse_duration
-    from logbus.errors import ConfigurationError
-
-    if text is None:
-        return None
-    try:
-        seconds = parse_duration(text)
-    except ConfigurationError as error:
-        raise click.BadParameter(str(error)) from error
-    if not seconds:
+def _seconds(ctx: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    seconds = read_duration(ctx, parameter, text)
+    if seconds == 0:
         raise click.BadParameter(f"duration {text!r}: expected more than nothing")
     return seconds
 
@@ -158,21 +146,7 @@ def _ordered(
     command: Mapping[str, Any], *, control: str | None, name: str | None, timeout: float, as_json: bool
 ) -> int:
     """Gives an order and says how it went; returns the exit code."""
-    from logbus.cli import client
-    from logbus.errors import ControlError, NoCollectorError
-
-    place = addresses(control=control, name=name).control
-    # So that a worker that does not confirm costs no more than the timeout, and the answer still names it.
-    patience = max(timeout / 2, timeout - ANSWER_S)
-    try:
-        answer = client.request({**command, "name": name, "wait_seconds": patience}, control=place, timeout=timeout)
-    except KeyboardInterrupt:
-        complain(_UNKNOWN)
-        raise
-    except NoCollectorError as error:
-        if error.asked:
-            raise ControlError(f"{error}\n{_UNKNOWN}") from error
-        raise
+    answer = order(command, _UNKNOWN, control=control, name=name, timeout=timeout)
     confirmed, workers = answer.get("confirmed", 0), answer.get("workers", 0)
     if as_json:
         print_json(_document(answer))
@@ -183,7 +157,7 @@ def _ordered(
             complain(f"not confirmed: {_unconfirmed(row)}")
         for note in answer.get("notes", ()):
             click.echo(f"logbus: note: {printable(note)}", err=True)
-    return 0 if confirmed == workers else PARTIAL
+    return 0 if confirmed == workers else PARTIAL  # also where none of several has
 
 
 def _document(answer: Mapping[str, Any]) -> dict[str, Any]:

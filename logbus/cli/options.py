@@ -33,6 +33,17 @@ def read_level(_ctx: click.Context, _parameter: click.Parameter, text: str) -> i
         raise click.BadParameter(str(error)) from error
 
 
+def read_duration(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    """The seconds of a duration, None for none, as the callback of an option. Raises BadParameter."""
+    from logbus.durations import parse_duration
+    from logbus.errors import ConfigurationError
+
+    try:
+        return None if text is None else parse_duration(text)
+    except ConfigurationError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def read_fields(_ctx: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
     """The fields of several KEY=VALUE, as the callback of an option or argument. Raises BadParameter."""
     fields = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
+from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -13,6 +15,7 @@ from logbus.collectors.lines import Lines
 from logbus.collectors.terms import Terms
 from tests.frames import producer
 
+A = producer(1)
 DEBUG, INFO, ERROR = 1, 2, 4
 ALL = 10**9
 
@@ -175,7 +178,7 @@ def test_numbers_go_on_above_those_of_the_spool() -> None:
     backlog.number_from(100)
     backlog.number_from(3)
     assert [lines.first for lines in backlog.hand] == [100]
-    assert [(lines.first, lines.last) for lines in backlog.spill(ALL)] == [(101, 101), (102, 102)]
+    assert [(lines.first, lines.last) for lines in backlog.spill(ALL)] == [(101, 102)]
     assert backlog.next_seq == 103
 
 
@@ -281,3 +284,31 @@ def test_a_trickle_into_a_queue_full_of_what_matters_more_costs_what_it_is(monke
     assert shed > 5000
     assert cuts < 3 * shed
     assert backlog.bytes <= 50_000
+
+
+def test_small_deliveries_cost_little_more_than_their_bytes() -> None:
+    """A service that logs a line at a time fills the bound of its queue, and not several times that."""
+    backlog = Backlog(Terms(on_full="shed_lowest", queue_bytes=2 * 1024 * 1024))
+    tracemalloc.start()
+    try:
+        for number in range(10_000):
+            backlog.put(b"%099d\n" % number, 1, ((A, number, 1),), 0.0, bytes([number % 3]))
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert backlog.bytes == 1_000_000
+    assert size < 2 * backlog.bytes
+
+
+def test_what_was_put_together_is_shed_and_taken_record_by_record() -> None:
+    """By its level, oldest first; the numbers of sequence stay those of the lines, and numbers never go back."""
+    backlog = Backlog(Terms(on_full="shed_lowest", queue_bytes=16))
+    for number in range(8):
+        backlog.put(b"%d\n" % number, 1, ((A, number, 1),), float(number), bytes([number % 2]))
+    assert backlog.put(b"8\n", 1, ((A, 8, 1),), 8.0, b"\0") == [2, 0, 0, 0, 0, 0]
+    assert not any(backlog.put(b"9\n", 1, ((A, 9, 1),), 9.0, b"\1"))
+    taken = backlog.take(ALL, ALL)
+    assert b"".join([lines.data for lines in taken]) == b"1\n3\n4\n5\n6\n7\n8\n9\n"
+    assert [found for lines in taken for found in lines.ranges] == [(A, 1, 1), (A, 3, 6), (A, 9, 1)]
+    assert taken[0].came == 0.0
+    assert all(one.last < other.first for one, other in pairwise(taken))

@@ -79,3 +79,21 @@ def test_who_was_struck_off_enters_nothing(books: Books) -> None:
     assert books.close() == 6
     assert books.close() == 0
     assert books.row.problems(books.queued) == []
+
+
+@pytest.mark.parametrize("end", [lambda books: books.strike(kept=False), lambda books: books.close()])
+def test_what_is_in_doubt_is_entered_at_the_end_at_the_latest(
+    ledger: Ledger, books: Books, end: Callable[[Books], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure that could not be booked has said so, and no write comes after it."""
+
+    def refuse(payload: bytes) -> None:
+        raise PageError(ledger._page.path, "can't grow")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger._page, "append", refuse)
+        with pytest.raises(PageError):
+            books.fail("no answer", doubtful=3)
+        assert books.row.duplicated == 0
+    end(books)
+    assert books.row.duplicated == 3

@@ -71,7 +71,7 @@ def test_what_is_refused_for_good_is_buried_and_then_booked(bench: WriterBench) 
     assert graves.letters == [(b"2\n", 1, "400 no such field", "plain")]
     assert (graves.seen, writer.row.dropped[REJECTED], writer.row.delivered) == ([0], 1, 2)
     assert writer.row.state == "ok"
-    assert bench.complaints == ["sink 'main': 1 records were refused for good, as dead letters: 400 no such field"]
+    assert bench.complaints == ["sink 'main': 1 record was refused for good, as dead letters: 400 no such field"]
     assert bench.law(writer)
 
 

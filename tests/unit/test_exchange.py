@@ -205,3 +205,16 @@ def test_latency_is_counted_on_under_one_name(bench: Bench) -> None:
     bench.give("2")
     eventually(bench.at_rest)
     assert bench.router.routes[0].writer.latency.now().count == 2
+
+
+def test_a_look_that_falls_into_an_exchange_counts_every_queue_once(bench: Bench) -> None:
+    """The metrics are asked for on a thread of their own: there is a moment at which a writer stands in both lists."""
+    slow = bench.gated("slow")
+    bench.exchange(slow)
+    bench.give("1")
+    bench.router.retired += bench.router.routes
+    assert bench.router.queued() == {"slow": 1}
+    bench.router.retired.clear()
+    assert isinstance(slow.sink, Gated)
+    slow.sink.gate.set()
+    eventually(bench.at_rest)

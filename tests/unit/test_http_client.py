@@ -178,3 +178,8 @@ def test_an_answer_without_a_refusal_leaves_no_doubt(server: Saying, make_sink: 
     with pytest.raises(TryAgainError) as caught:
         sink.write(b"two\n")
     assert caught.value.doubtful == 0
+
+
+def test_a_write_may_take_as_long_as_its_requests(make_sink: MakeSink) -> None:
+    """It is called one that hangs when all of them should be over, and no sooner."""
+    assert 30.0 < make_sink(timeout_s=30.0).patience_s <= 40.0

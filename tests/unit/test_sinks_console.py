@@ -42,7 +42,6 @@ def test_nobody_can_look_where_it_went() -> None:
     """An intent without a place: after a crash the write in hand is unknown."""
     sink = ConsoleSink("console", "stdout")
     assert not sink.checkable
-    assert not sink.patient
     intent = sink.intent(3, 100, 40, ((b"p" * 16, 5, 3),))
     assert intent == Intent(3, 40, ((b"p" * 16, 5, 3),))
 

@@ -60,7 +60,7 @@ class HttpSink(RemoteSink):
 
     @property
     def patience_s(self) -> float:
-        """The time of a request, for each that the write under way has made, and a little for what stands around them."""
+        """The time of a request for each that the write under way has made, and a little for what is around them."""
         return self._options.timeout_s * max(1, self._attempts) + AROUND_S
 
     def open(self) -> None:

@@ -24,7 +24,7 @@ class Child:
         cwd: Path = ROOT,
         stderr: IO[bytes] | None = None,
     ) -> None:
-        self._module = module
+        self._name = " ".join((module, *arguments))
         self._process = subprocess.Popen(
             [python, "-m", module, *arguments],
             cwd=cwd,
@@ -47,7 +47,7 @@ class Child:
         while line := self._process.stdout.readline():
             if not wanted or line in wanted:
                 return line
-        raise RuntimeError(f"{self._module} has died")
+        raise RuntimeError(f"{self._name} has died")
 
     def __enter__(self) -> Self:
         return self

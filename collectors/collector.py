@@ -26,13 +26,11 @@ from logbus.bus import Endpoint, private_directory, pull_socket
 from logbus.collectors.allowed import Allowed
 from logbus.collectors.claim import Claim
 from logbus.collectors.commands import Asker, Wait
-from logbus.collectors.complaint import WORKS, Complaint, fields_of
 from logbus.collectors.control import Control
 from logbus.collectors.dead_letters.orders import DeadLetterOrders
 from logbus.collectors.dead_letters.reasons import Reasons
 from logbus.collectors.dead_letters.store import DeadLetters
 from logbus.collectors.decode import Batch, Source
-from logbus.collectors.drain import drain
 from logbus.collectors.handshake import Handshake
 from logbus.collectors.histogram import Histogram
 from logbus.collectors.identities import Identities
@@ -44,7 +42,9 @@ from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.roll import Loss, Roll
 from logbus.collectors.route import Destination, Router
 from logbus.collectors.spool.spools import Spools
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing.complaint import WORKS, Complaint, fields_of
+from logbus.collectors.writing.drain import drain
+from logbus.collectors.writing.writer import Writer
 from logbus.errors import ControlError, LogbusError
 from logbus.wire import ACK_WANTED, DATA
 

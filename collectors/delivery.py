@@ -12,7 +12,7 @@ from logbus.collectors.encode import Encoded
 from logbus.collectors.roll import OWN
 from logbus.collectors.rows import Range, coalesced
 from logbus.collectors.sample import Line
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing.writer import Writer
 from logbus.levels import bucket_of
 
 #: Bytes of lines, about, that become one delivery.

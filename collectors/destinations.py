@@ -27,8 +27,8 @@ from logbus.collectors.sinks import console, file
 from logbus.collectors.sinks.archive import Archive
 from logbus.collectors.sinks.base import Sink
 from logbus.collectors.sinks.journal import journal_of
-from logbus.collectors.terms import Terms
 from logbus.collectors.where import parse_where
+from logbus.collectors.writing.terms import Terms
 from logbus.durations import parse_duration
 from logbus.errors import ConfigurationError
 from logbus.sizes import parse_size

@@ -24,11 +24,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector as Source
 
-from logbus.collectors.breaker import Circuit
 from logbus.collectors.histogram import BOUNDS_S, Histogram
 from logbus.collectors.labels import Labels
 from logbus.collectors.roll import OWN
 from logbus.collectors.web import Answer, WebServer, text
+from logbus.collectors.writing.breaker import Circuit
 from logbus.wire import REASONS
 
 #: Seconds for which a look at the ledger serves all who ask.

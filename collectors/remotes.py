@@ -21,7 +21,7 @@ from logbus.collectors.plan import Slot
 from logbus.collectors.redaction.mask import DEFAULT_FIELDS, SecretKeys, Verdict
 from logbus.collectors.shown import Location, path_of
 from logbus.collectors.sinks.base import Sink
-from logbus.collectors.terms import Policy, Terms
+from logbus.collectors.writing.terms import Policy, Terms
 from logbus.durations import parse_duration
 from logbus.errors import ConfigurationError
 from logbus.sizes import parse_size

@@ -6,7 +6,7 @@ there; no other sink notices.
 
 The collector's own records are not sampled: what they say is said once, and a record that tells what sampling has left
 out must not be left out itself. One that complains of a sink goes to the sinks that work
-(:mod:`logbus.collectors.complaint`).
+(:mod:`logbus.collectors.writing.complaint`).
 
 A reload exchanges routes in two steps. What is new is opened and started while the old routes go on; only when all of
 that has worked do the new ones take over, between two batches, in memory and at once. Every record goes by the one set
@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final
 
-from logbus.collectors.complaint import without_complaints
 from logbus.collectors.decode import Batch
 from logbus.collectors.delivery import Delivery, deliver, deliver_lines, refuse
 from logbus.collectors.encode import Encoded
@@ -35,8 +34,9 @@ from logbus.collectors.roll import OWN
 from logbus.collectors.sample import Head, LeftOut, Sampling
 from logbus.collectors.sinks.base import Sink
 from logbus.collectors.sinks.file import FileSink
-from logbus.collectors.terms import Terms
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing.complaint import without_complaints
+from logbus.collectors.writing.terms import Terms
+from logbus.collectors.writing.writer import Writer
 from logbus.errors import ControlError
 
 #: Seconds for which a sink that a reload has removed goes on writing what it was given.

@@ -16,8 +16,8 @@ from logbus.collectors.route import Destination, Router
 from logbus.collectors.sinks.base import Sink
 from logbus.collectors.sinks.memory import MemorySink
 from logbus.collectors.spool.spools import Spools
-from logbus.collectors.terms import Terms
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing.terms import Terms
+from logbus.collectors.writing.writer import Writer
 from logbus.errors import SinkError
 from tests.frames import producer
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
 from logbus.collectors.sinks.base import Sent, TryAgainError
 from logbus.collectors.sinks.syslog.address import parse_address
 from logbus.collectors.sinks.syslog.sink import SyslogSink
 from logbus.collectors.sinks.tls import TlsFiles
 from tests.eventually import eventually
+from tests.syslog_server import Server, StreamServer, lines_of
 
 
 class Sender:
@@ -46,6 +51,10 @@ class Sender:
             self.resent += self.sink.resent()
         return self.sink.trouble
 
+    def trouble(self) -> str:
+        """The same, once there is any."""
+        return str(eventually(self.look))
+
     def close(self) -> str | None:
         """Closes the sink; what it finds wrong."""
         self.sink.close()
@@ -55,3 +64,37 @@ class Sender:
     def until_sent(self, lines: bytes = b"") -> None:
         """Attempts until all have ended."""
         self.send(lines) or eventually(lambda: self.send(b""))
+
+    def until_read(self, server: Server, first: int, count: int) -> None:
+        """Attempts until the server has read so many numbered lines, from number ``first`` on."""
+        self.until_sent(lines_of(first, count))
+        server.wait(first + count)
+
+    def until_held(self, server: StreamServer, count: int, size: int = 0) -> None:
+        """Ten lines until the server has read them, and so many until its kernel has them; then it dies of a reset."""
+        self.until_read(server, 0, 10)
+        server.pause()
+        self.until_sent(lines_of(10, count, size))
+        server.reset()
+
+
+class MakeSender(Protocol):
+    """Makes a sender to an address; ``files`` are those of TLS."""
+
+    def __call__(self, address: str, **files: str) -> Sender:
+        """A new one."""
+
+
+@contextmanager
+def senders(**trusted: str) -> Iterator[MakeSender]:
+    """Makes senders, with these files of TLS where there are any, and closes their sinks."""
+    made: list[Sender] = []
+
+    def make(address: str, **files: str) -> Sender:
+        files = {**trusted, **files}
+        made.append(Sender(address, TlsFiles(**files) if files else None))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.sink.close()

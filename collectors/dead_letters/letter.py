@@ -24,8 +24,8 @@ class Letter(NamedTuple):
     """Records that a sink has refused for good: nearly always one, and its line, without the newline.
 
     ``number`` is its own. ``time_us`` is when it was refused, in epoch microseconds. ``dialect`` names the form of the
-    line, see :class:`logbus.collectors.terms.Terms`. Where a server says how many records it refuses and not which,
-    ``records`` has the number and the line is empty.
+    line, see :class:`logbus.collectors.writing.terms.Terms`. Where a server says how many records it refuses and not
+    which, ``records`` has the number and the line is empty.
     """
 
     number: int

@@ -19,7 +19,7 @@ from logbus.collectors.dead_letters.clerk import Clerk
 from logbus.collectors.dead_letters.letter import Letter
 from logbus.collectors.dead_letters.replay import Replay
 from logbus.collectors.dead_letters.store import DeadLetters, Page
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing.writer import Writer
 from logbus.durations import MAX_S
 from logbus.errors import ConfigurationError, ControlError
 

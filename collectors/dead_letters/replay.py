@@ -22,7 +22,7 @@ from typing import Any, Final
 from logbus.collectors.dead_letters.clerk import Clerk
 from logbus.collectors.dead_letters.letter import Letter
 from logbus.collectors.dead_letters.store import DeadLetters, Page
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing.writer import Writer
 from logbus.levels import BUCKETS
 
 #: Letters and bytes of lines that are read at a time.

@@ -1,4 +1,4 @@
-"""What every sink does. A sink is used by one thread, its writer (:mod:`logbus.collectors.writer`).
+"""What every sink does. A sink is used by one thread, its writer (:mod:`logbus.collectors.writing.writer`).
 
 A local sink (a file, the console) takes a write whole or not at all. A remote one has an answer for it: some of its
 first records have ended, delivered or refused for good, and the others come again; or nothing has, and it is tried

@@ -27,7 +27,7 @@ from logbus.collectors.ledger import Ledger
 from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.route import Destination
 from logbus.collectors.sinks.memory import MemorySink
-from logbus.collectors.terms import Terms
+from logbus.collectors.writing.terms import Terms
 from tests.collector_command import CollectorCommand, child_environment
 from tests.conftest import StartCollector
 from tests.eventually import eventually

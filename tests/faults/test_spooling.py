@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from logbus.collectors import breaker, keeper
 from logbus.collectors.sinks.base import Refusal, Sent, TryAgainError
-from logbus.collectors.terms import Terms
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing import breaker, keeper
+from logbus.collectors.writing.terms import Terms
+from logbus.collectors.writing.writer import Writer
 from logbus.wire import HIGH_WATER_MARK, REJECTED
 from tests.answering import Answering
 from tests.bench import ENOUGH, WriterBench

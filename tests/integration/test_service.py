@@ -14,8 +14,8 @@ import click
 import pytest
 
 from logbus.cli import program
-from logbus.collectors.drain import FLUSH_S
 from logbus.collectors.handshake import DRAIN_S
+from logbus.collectors.writing.drain import FLUSH_S
 from logbus.errors import ConfigurationError, OwnedError
 from tests.collector_command import ROOT
 from tests.conftest import StartCollector

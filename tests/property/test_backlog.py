@@ -8,10 +8,10 @@ from itertools import pairwise
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from logbus.collectors.backlog import SHED_PART, Backlog
-from logbus.collectors.lines import Lines
 from logbus.collectors.rows import Range, coalesced
-from logbus.collectors.terms import Policy, Terms
+from logbus.collectors.writing.backlog import SHED_PART, Backlog
+from logbus.collectors.writing.lines import Lines
+from logbus.collectors.writing.terms import Policy, Terms
 from logbus.levels import BUCKETS
 from tests.frames import producer
 

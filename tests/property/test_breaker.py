@@ -7,8 +7,8 @@ import math
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from logbus.collectors.breaker import OPEN_S, Breaker
-from logbus.collectors.terms import RETRY_AFTER_S
+from logbus.collectors.writing.breaker import OPEN_S, Breaker
+from logbus.collectors.writing.terms import RETRY_AFTER_S
 
 
 class Circuits(RuleBasedStateMachine):

@@ -13,7 +13,7 @@ from logbus.collectors.sinks.http.failure import NoAnswerError
 from logbus.collectors.sinks.http.options import AGAIN, HttpOptions, check_headers, parse_target
 from logbus.collectors.sinks.http.share import Share
 from logbus.collectors.sinks.http.watch import Watch, WatchedSocket
-from logbus.collectors.terms import RETRY_AFTER_S
+from logbus.collectors.writing.terms import RETRY_AFTER_S
 from logbus.errors import ConfigurationError
 
 

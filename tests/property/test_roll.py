@@ -26,7 +26,7 @@ from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.roll import Roll
 from logbus.collectors.route import Route, Router
 from logbus.collectors.sinks.memory import MemorySink
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing.writer import Writer
 from logbus.wire import COLLECTOR_LOST, DATA, REJECTED
 from tests.frames import data, mark, producer, raw, site
 

@@ -11,14 +11,14 @@ from unittest.mock import patch
 
 from hypothesis import given, strategies as st
 
-from logbus.collectors.keeper import Keeper
 from logbus.collectors.ledger import Ledger
 from logbus.collectors.sinks.base import Refusal, Sent, TryAgainError
 from logbus.collectors.sinks.remote import RemoteSink
 from logbus.collectors.spool.spool import Spool
 from logbus.collectors.spool.spools import Spools
-from logbus.collectors.terms import Terms
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing.keeper import Keeper
+from logbus.collectors.writing.terms import Terms
+from logbus.collectors.writing.writer import Writer
 from logbus.wire import COLLECTOR_LOST, HIGH_WATER_MARK, REJECTED, SHUTDOWN
 from tests.frames import producer
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from logbus.collectors.ledger import Ledger
 from logbus.collectors.rows import Range, coalesced
 from logbus.collectors.sinks.memory import MemorySink
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing.writer import Writer
 from tests.bench import AT_ONCE
 from tests.frames import producer
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from logbus.collectors.backlog import Backlog
-from logbus.collectors.lines import Lines
-from logbus.collectors.terms import Terms
+from logbus.collectors.writing.backlog import Backlog
+from logbus.collectors.writing.lines import Lines
+from logbus.collectors.writing.terms import Terms
 from tests.frames import producer
 
 A = producer(1)

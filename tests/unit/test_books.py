@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from logbus.collectors.books import Books
 from logbus.collectors.ledger import Ledger
 from logbus.collectors.rows import Intent
 from logbus.collectors.sinks.memory import MemorySink
+from logbus.collectors.writing.books import Books
 from logbus.errors import PageError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from logbus.collectors.breaker import OPEN_S, Breaker
-from logbus.collectors.terms import RETRY_AFTER_S, Terms
+from logbus.collectors.writing.breaker import OPEN_S, Breaker
+from logbus.collectors.writing.terms import RETRY_AFTER_S, Terms
 
 
 class Clock:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from logbus.collectors import books
-from logbus.collectors.complaint import FAILED, WORKS, Complaint, fields_of
 from logbus.collectors.decode import Batch
 from logbus.collectors.filter import SinkFilter
 from logbus.collectors.format import JsonFormat
@@ -20,9 +18,11 @@ from logbus.collectors.own import OwnRecords
 from logbus.collectors.route import Destination
 from logbus.collectors.sinks.base import Refusal, Sent
 from logbus.collectors.sinks.memory import MemorySink
-from logbus.collectors.standing import TOLD_S, Standing
-from logbus.collectors.terms import Terms
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing import books
+from logbus.collectors.writing.complaint import FAILED, WORKS, Complaint, fields_of
+from logbus.collectors.writing.standing import TOLD_S, Standing
+from logbus.collectors.writing.terms import Terms
+from logbus.collectors.writing.writer import Writer
 from tests.bench import RouterBench
 from tests.eventually import eventually
 from tests.sampled import batch

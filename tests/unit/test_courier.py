@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from logbus.collectors import breaker
 from logbus.collectors.sinks.base import Refusal, Sent, TryAgainError
-from logbus.collectors.terms import Terms
+from logbus.collectors.writing import breaker
+from logbus.collectors.writing.terms import Terms
 from logbus.wire import REJECTED, SHUTDOWN
 from tests.answering import Answering
 from tests.bench import ENOUGH, WriterBench

@@ -20,8 +20,8 @@ from logbus.collectors.dead_letters.replay import NO_LINE, NO_SINK, NO_TIME
 from logbus.collectors.dead_letters.store import DeadLetters
 from logbus.collectors.sinks.base import Refusal
 from logbus.collectors.spool.spools import Spools
-from logbus.collectors.terms import Terms
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing.terms import Terms
+from logbus.collectors.writing.writer import Writer
 from logbus.errors import ConfigurationError, ControlError
 from logbus.wire import SHUTDOWN
 from tests.bench import Held, WriterBench

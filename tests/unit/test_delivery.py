@@ -16,8 +16,8 @@ from logbus.collectors.format import JsonFormat
 from logbus.collectors.ledger import Ledger
 from logbus.collectors.rows import MAX_RANGES
 from logbus.collectors.sinks.memory import MemorySink
-from logbus.collectors.terms import Terms
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing.terms import Terms
+from logbus.collectors.writing.writer import Writer
 from logbus.wire import UNENCODABLE
 from tests.frames import producer
 from tests.sampled import A, batch

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from logbus.collectors import drain as module
-from logbus.collectors.drain import drain
 from logbus.collectors.sinks.base import TryAgainError
-from logbus.collectors.terms import Terms
+from logbus.collectors.writing import drain as module
+from logbus.collectors.writing.drain import drain
+from logbus.collectors.writing.terms import Terms
 from logbus.wire import SHUTDOWN
 from tests.answering import Answering
 from tests.bench import ENOUGH, Held, WriterBench

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from logbus.collectors import ending as module
-from logbus.collectors.ending import Ending
+from logbus.collectors.writing import ending as module
+from logbus.collectors.writing.ending import Ending
 from tests.bench import ENOUGH
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from logbus.collectors.sinks.http.answer import SHOWN_CHARS, Answer, Verdict, excerpt, secrets_of
 from logbus.collectors.sinks.http.options import AGAIN, basic
-from logbus.collectors.terms import RETRY_AFTER_S
+from logbus.collectors.writing.terms import RETRY_AFTER_S
 
 NOW = 1_795_348_800.0  # 2026-11-22 12:00:00
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from logbus.collectors import keeper as module, writer as writer_module
-from logbus.collectors.books import Books
 from logbus.collectors.sinks.base import Refusal, Sent, TryAgainError
 from logbus.collectors.spool.lanes import Lanes
 from logbus.collectors.spool.spool import Spool
 from logbus.collectors.spool.spools import Spools
-from logbus.collectors.terms import Terms
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing import keeper as module, writer as writer_module
+from logbus.collectors.writing.books import Books
+from logbus.collectors.writing.terms import Terms
+from logbus.collectors.writing.writer import Writer
 from logbus.errors import PageError
 from logbus.wire import COLLECTOR_LOST, HIGH_WATER_MARK, REJECTED, SHUTDOWN
 from tests.answering import Answering

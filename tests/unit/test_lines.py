@@ -6,8 +6,8 @@ from itertools import chain
 
 import pytest
 
-from logbus.collectors.lines import Lines, picked
 from logbus.collectors.rows import MAX_RANGES, Range
+from logbus.collectors.writing.lines import Lines, picked
 
 P, Q = b"p" * 16, b"q" * 16
 DEBUG, INFO, ERROR = 1, 2, 4

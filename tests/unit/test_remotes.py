@@ -19,7 +19,7 @@ from logbus.collectors.route import Destination
 from logbus.collectors.sinks.http.sink import HttpSink
 from logbus.collectors.sinks.plugin import PluginSink
 from logbus.collectors.sinks.syslog.sink import SyslogSink
-from logbus.collectors.terms import Terms
+from logbus.collectors.writing.terms import Terms
 from logbus.errors import ConfigurationError
 from tests.collector_command import child_environment
 from tests.plugin_sinks import CALLS

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from logbus.collectors.breaker import OPEN_S, Breaker
-from logbus.collectors.retry import retrying
 from logbus.collectors.sinks.base import TryAgainError
-from logbus.collectors.terms import RETRY_AFTER_S, Terms
+from logbus.collectors.writing.breaker import OPEN_S, Breaker
+from logbus.collectors.writing.retry import retrying
+from logbus.collectors.writing.terms import RETRY_AFTER_S, Terms
 
 
 class Naps:

@@ -11,7 +11,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from logbus.collectors import route as module, standing
+from logbus.collectors import route as module
 from logbus.collectors.chance import limit_of, request_number
 from logbus.collectors.decode import Batch, decode
 from logbus.collectors.delivery import Delivery
@@ -24,8 +24,9 @@ from logbus.collectors.route import Destination, Route, Router
 from logbus.collectors.sample import LeftOut, Sampling
 from logbus.collectors.sinks.base import Sink
 from logbus.collectors.sinks.memory import MemorySink
-from logbus.collectors.terms import Terms
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing import standing
+from logbus.collectors.writing.terms import Terms
+from logbus.collectors.writing.writer import Writer
 from logbus.wire import HIGH_WATER_MARK, UNENCODABLE, Header, pack_payload
 from tests.bench import RouterBench
 from tests.eventually import eventually

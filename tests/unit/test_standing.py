@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from logbus.collectors.rows import SinkRow
-from logbus.collectors.standing import MAX_ERROR_CHARS, REFUSED_S, TOLD_S, Standing
+from logbus.collectors.writing.standing import MAX_ERROR_CHARS, REFUSED_S, TOLD_S, Standing
 
 
 class Bench:
@@ -44,6 +44,20 @@ def test_a_failing_sink_is_told_once_and_then_once_a_minute(bench: Bench) -> Non
         "sink 'far' has failed for 60 s, 60 attempts more: error 60",
         "sink 'far' has failed for 120 s, 60 attempts more: error 120",
         "sink 'far' delivers again after 130 s; 12,345 records wait",
+    ]
+    assert bench.state() == ("ok", None)
+
+
+def test_what_had_no_room_is_told_once_a_minute(bench: Bench) -> None:
+    """With how many records it was since the last word, however often that happens; none make no word."""
+    bench.standing.had_no_room(0)
+    for second in range(121):
+        bench.now = 1000.0 + second
+        bench.standing.had_no_room(10)
+    assert bench.told == [
+        "sink 'far' had no room for 10 records: dropped, as high_water_mark",
+        "sink 'far' had no room for 600 records: dropped, as high_water_mark",
+        "sink 'far' had no room for 600 records: dropped, as high_water_mark",
     ]
     assert bench.state() == ("ok", None)
 

@@ -14,7 +14,7 @@ import pytest
 from logbus.collectors.sinks.base import Refusal, Sent
 from logbus.collectors.sinks.syslog import datagram
 from tests.eventually import eventually
-from tests.syslog_sender import Sender
+from tests.syslog_sender import MakeSender, senders
 from tests.syslog_server import DatagramServer, StreamServer, duplicates, lines_of, numbers
 
 #: Messages that a test of UDP sends at once: fewer than a receiver's buffer holds.
@@ -29,21 +29,14 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def sender() -> Iterator[Any]:
+def sender() -> Iterator[MakeSender]:
     """Makes senders, and closes their sinks."""
-    made: list[Sender] = []
-
-    def make(address: str) -> Sender:
-        made.append(Sender(address))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.sink.close()
+    with senders() as make:
+        yield make
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_each_message_is_a_datagram(sender: Any, host: str) -> None:
+def test_each_message_is_a_datagram(sender: MakeSender, host: str) -> None:
     """A message has neither a length nor a newline."""
     with DatagramServer(host=host) as server:
         one = sender(f"udp://{f'[{host}]' if ':' in host else host}:{server.port}")
@@ -54,7 +47,7 @@ def test_each_message_is_a_datagram(sender: Any, host: str) -> None:
         assert one.sink.document()["peer"].endswith(f":{server.port}")
 
 
-def test_nobody_listens_over_udp(sender: Any) -> None:
+def test_nobody_listens_over_udp(sender: MakeSender) -> None:
     """A refusal is a failure, however often it is tried, and nothing is delivered or doubtful by it."""
     with DatagramServer() as server:
         address = f"udp://127.0.0.1:{server.port}"
@@ -68,7 +61,7 @@ def test_nobody_listens_over_udp(sender: Any) -> None:
         assert numbers(successor.wait(5)) == list(range(5))
 
 
-def test_a_udp_server_that_restarts(sender: Any) -> None:
+def test_a_udp_server_that_restarts(sender: MakeSender) -> None:
     """What was sent in the last moments before a refusal is sent again and counted."""
     with DatagramServer() as server:
         one = sender(f"udp://127.0.0.1:{server.port}")
@@ -83,14 +76,14 @@ def test_a_udp_server_that_restarts(sender: Any) -> None:
         assert one.resent >= duplicates(server.messages + successor.messages) > 0
 
 
-def test_a_refusal_of_the_last_message_is_noticed_later(sender: Any) -> None:
+def test_a_refusal_of_the_last_message_is_noticed_later(sender: MakeSender) -> None:
     """A look in between finds it, and the message is sent again."""
     with DatagramServer() as server:
         one = sender(f"udp://127.0.0.1:{server.port}")
         assert one.send(lines_of(0, 1))
         server.wait(1)
     assert one.send(lines_of(1, 1))
-    assert "Connection refused" in eventually(one.look)
+    assert "Connection refused" in one.trouble()
     with DatagramServer(port=server.port) as successor:
         eventually(lambda: one.look() is None)
         assert numbers(successor.wait(2)) == [0, 1]
@@ -98,7 +91,7 @@ def test_a_refusal_of_the_last_message_is_noticed_later(sender: Any) -> None:
         assert one.resent == 2
 
 
-def test_an_address_that_refuses_is_not_tried_next(sender: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_refuses_is_not_tried_next(sender: MakeSender, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a name with two addresses the one where somebody listens is found."""
     with DatagramServer() as server:
 
@@ -115,7 +108,7 @@ def test_an_address_that_refuses_is_not_tried_next(sender: Any, monkeypatch: pyt
         assert numbers(server.wait(FEW)) == list(range(FEW))
 
 
-def test_a_message_that_has_no_room_is_refused(sender: Any) -> None:
+def test_a_message_that_has_no_room_is_refused(sender: MakeSender) -> None:
     """It alone, for good and with what to do; the others are delivered."""
     with DatagramServer() as server:
         one = sender(f"udp://127.0.0.1:{server.port}")
@@ -127,7 +120,7 @@ def test_a_message_that_has_no_room_is_refused(sender: Any) -> None:
         assert one.sink.write(long) == Sent(1, (Refusal(long, 1, text),))
 
 
-def test_a_unix_socket_of_datagrams(sender: Any, directories: Path) -> None:
+def test_a_unix_socket_of_datagrams(sender: MakeSender, directories: Path) -> None:
     """A sink that is faster than the reader waits for it, and nothing is lost."""
     path = directories / "log"
     with DatagramServer(path=path) as server:
@@ -137,7 +130,7 @@ def test_a_unix_socket_of_datagrams(sender: Any, directories: Path) -> None:
         assert one.resent == 0
 
 
-def test_a_reader_that_takes_nothing(sender: Any, directories: Path) -> None:
+def test_a_reader_that_takes_nothing(sender: MakeSender, directories: Path) -> None:
     """What its queue has taken is delivered, and the others wait for it to go on."""
     path = directories / "log"
     with DatagramServer(path=path) as server:
@@ -156,13 +149,12 @@ def test_a_reader_that_takes_nothing(sender: Any, directories: Path) -> None:
         assert numbers(server.wait(2000)) == list(range(2000))
 
 
-def test_a_unix_socket_that_vanishes_and_comes_back(sender: Any, directories: Path) -> None:
+def test_a_unix_socket_that_vanishes_and_comes_back(sender: MakeSender, directories: Path) -> None:
     """What its reader's queue held when it died is sent to the next one, and counted."""
     path = directories / "log"
     with DatagramServer(path=path) as server:
         one = sender(str(path))
-        one.until_sent(lines_of(0, 100))
-        server.wait(100)
+        one.until_read(server, 0, 100)
         server.pause()
         one.send(lines_of(100, 2000))
         server.end()
@@ -178,7 +170,7 @@ def test_a_unix_socket_that_vanishes_and_comes_back(sender: Any, directories: Pa
         assert numbers(successor.messages) == sorted(numbers(successor.messages))
 
 
-def test_a_reader_that_dies_with_what_was_sent_to_it_again(sender: Any, directories: Path) -> None:
+def test_a_reader_that_dies_with_what_was_sent_to_it_again(sender: MakeSender, directories: Path) -> None:
     """What the second one had taken of it is sent to the third, in order, though the second took only a part."""
     path = directories / "log"
     count = datagram._queue() // 2
@@ -209,7 +201,7 @@ def test_a_reader_that_dies_with_what_was_sent_to_it_again(sender: Any, director
         assert one.resent >= duplicates(came)
 
 
-def test_a_unix_socket_that_comes_back_as_another_kind(sender: Any, directories: Path) -> None:
+def test_a_unix_socket_that_comes_back_as_another_kind(sender: MakeSender, directories: Path) -> None:
     """Where datagrams were taken and now streams are, or the other way, lines go there, lost ones too."""
     path = directories / "log"
     came: list[bytes] = []
@@ -233,13 +225,12 @@ def test_a_unix_socket_that_comes_back_as_another_kind(sender: Any, directories:
     assert one.resent >= duplicates(came)
 
 
-def test_what_is_sent_again_to_a_reader_that_is_slow(sender: Any, directories: Path) -> None:
+def test_what_is_sent_again_to_a_reader_that_is_slow(sender: MakeSender, directories: Path) -> None:
     """Where its queue has room for a part, the rest follows, and nothing of it comes twice uncounted."""
     path = directories / "log"
     with DatagramServer(path=path) as server:
         one = sender(str(path))
-        one.until_sent(lines_of(0, 5))
-        server.wait(5)
+        one.until_read(server, 0, 5)
         server.pause()
         assert not one.send(lines_of(5, 2000))
         server.end()
@@ -248,7 +239,7 @@ def test_what_is_sent_again_to_a_reader_that_is_slow(sender: Any, directories: P
         successor.pause()
         other = sender(str(path))
         other.send(lines_of(900_000, datagram._queue() // 2))
-        assert "has taken nothing for 0.2 s" in eventually(one.look)
+        assert "has taken nothing for 0.2 s" in one.trouble()
         successor.resume()
         one.until_sent(lines_of(2005, 1))
         eventually(lambda: 2005 in numbers(successor.messages))
@@ -257,13 +248,12 @@ def test_what_is_sent_again_to_a_reader_that_is_slow(sender: Any, directories: P
         assert one.resent >= duplicates(came)
 
 
-def test_a_reader_that_has_read_everything_owes_nothing(sender: Any, directories: Path) -> None:
+def test_a_reader_that_has_read_everything_owes_nothing(sender: MakeSender, directories: Path) -> None:
     """What was seen to be read before it died is not sent again."""
     path = directories / "log"
     with DatagramServer(path=path) as server:
         one = sender(str(path))
-        one.until_sent(lines_of(0, 10))
-        server.wait(10)
+        one.until_read(server, 0, 10)
         one.sink.look()
     assert not one.send(lines_of(10, 1))
     with DatagramServer(path=path) as successor:
@@ -271,7 +261,7 @@ def test_a_reader_that_has_read_everything_owes_nothing(sender: Any, directories
         assert (numbers(successor.wait(1)), one.resent) == ([10], 0)
 
 
-def test_a_reader_that_died_while_nothing_came(sender: Any, directories: Path) -> None:
+def test_a_reader_that_died_while_nothing_came(sender: MakeSender, directories: Path) -> None:
     """A look, or the end, notices it by the socket's file, and what it had not read goes to the next."""
     path = directories / "log"
     with DatagramServer(path=path) as server:

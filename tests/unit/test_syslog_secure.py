@@ -16,7 +16,7 @@ from logbus.collectors.sinks.tls import TlsFiles
 from logbus.errors import SinkError
 from tests.eventually import eventually
 from tests.servers.certificates import Certificates, Identity
-from tests.syslog_sender import Sender
+from tests.syslog_sender import MakeSender, Sender, senders
 from tests.syslog_server import StreamServer, duplicates, lines_of, numbers
 
 
@@ -33,17 +33,10 @@ def local(certificates: Certificates) -> Identity:
 
 
 @pytest.fixture
-def sender(certificates: Certificates) -> Iterator[Any]:
+def sender(certificates: Certificates) -> Iterator[MakeSender]:
     """Makes senders that trust the authority, and closes their sinks."""
-    made: list[Sender] = []
-
-    def make(address: str, **files: str) -> Sender:
-        made.append(Sender(address, TlsFiles(**{"ca": str(certificates.ca), **files})))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.sink.close()
+    with senders(ca=str(certificates.ca)) as make:
+        yield make
 
 
 def context_of(identity: Identity, *, clients: Path | None = None, version: Any = None) -> ssl.SSLContext:
@@ -60,7 +53,7 @@ def context_of(identity: Identity, *, clients: Path | None = None, version: Any 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_messages_over_tls(sender: Any, local: Identity, version: Any, host: str) -> None:
+def test_messages_over_tls(sender: MakeSender, local: Identity, version: Any, host: str) -> None:
     """They arrive in order, many and few, by name and by address, and the connection is ended in order."""
     with StreamServer(context=context_of(local, version=version)) as server:
         one = sender(f"tls://{host}:{server.port}")
@@ -73,7 +66,7 @@ def test_messages_over_tls(sender: Any, local: Identity, version: Any, host: str
         assert one.resent == 0
 
 
-def test_a_certificate_that_has_expired(sender: Any, certificates: Certificates) -> None:
+def test_a_certificate_that_has_expired(sender: MakeSender, certificates: Certificates) -> None:
     """Nothing is sent, and the failure says what is wrong with it."""
     expired = certificates.issue("expired", "localhost", expired=True)
     with StreamServer(context=context_of(expired)) as server:
@@ -85,7 +78,7 @@ def test_a_certificate_that_has_expired(sender: Any, certificates: Certificates)
         assert (server.messages, one.resent) == ([], 0)
 
 
-def test_a_certificate_of_another_host(sender: Any, certificates: Certificates) -> None:
+def test_a_certificate_of_another_host(sender: MakeSender, certificates: Certificates) -> None:
     """A name that the certificate does not have is refused."""
     other = certificates.issue("other", "other.example.com")
     with StreamServer(context=context_of(other)) as server:
@@ -104,7 +97,7 @@ def test_a_certificate_of_nobody_who_is_trusted(local: Identity, directories: Pa
         assert server.messages == []
 
 
-def test_a_server_of_plain_text(sender: Any) -> None:
+def test_a_server_of_plain_text(sender: MakeSender) -> None:
     """Nothing is sent to a server that does not speak TLS, and the failure says what it may be."""
     came = b""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -126,7 +119,7 @@ def test_a_server_of_plain_text(sender: Any) -> None:
     assert b"secret" not in came
 
 
-def test_a_server_that_does_not_shake_hands(sender: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_shake_hands(sender: MakeSender, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is waited for no longer than a deadline, and less where somebody wants it to end."""
     monkeypatch.setattr(secure, "HANDSHAKE_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -138,7 +131,7 @@ def test_a_server_that_does_not_shake_hands(sender: Any, monkeypatch: pytest.Mon
         assert "interrupted" in one.failures[-1]
 
 
-def test_an_old_version_is_refused(sender: Any, local: Identity) -> None:
+def test_an_old_version_is_refused(sender: MakeSender, local: Identity) -> None:
     """TLS 1.1 is not spoken, whatever the server would like."""
     context = context_of(local)
     context.set_ciphers("DEFAULT@SECLEVEL=0")
@@ -153,7 +146,7 @@ def test_an_old_version_is_refused(sender: Any, local: Identity) -> None:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_certificate_of_ours(sender: Any, certificates: Certificates, local: Identity, version: Any) -> None:
+def test_a_certificate_of_ours(sender: MakeSender, certificates: Certificates, local: Identity, version: Any) -> None:
     """A server that wants one gets it; without one nothing counts as delivered, though the handshake may succeed."""
     client = certificates.issue("client", "collector.example.com")
     with StreamServer(context=context_of(local, clients=certificates.ca, version=version)) as server:
@@ -167,16 +160,12 @@ def test_a_certificate_of_ours(sender: Any, certificates: Certificates, local: I
         assert numbers(server.wait(5)) == list(range(5))
 
 
-def test_a_server_that_restarts(sender: Any, local: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_restarts(sender: MakeSender, local: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a reset what was sent last is sent again over the next connection."""
     monkeypatch.setattr(stream, "TAIL_S", 60.0)
     with StreamServer(context=context_of(local)) as server:
         one = sender(f"tls://localhost:{server.port}")
-        one.until_sent(lines_of(0, 10))
-        server.wait(10)
-        server.pause()
-        one.until_sent(lines_of(10, 500))
-        server.reset()
+        one.until_held(server, 500)
     with StreamServer(port=server.port, context=context_of(local)) as successor:
         one.until_sent(lines_of(510, 5))
         came = server.messages + successor.wait(505)
@@ -184,14 +173,13 @@ def test_a_server_that_restarts(sender: Any, local: Identity, monkeypatch: pytes
         assert one.resent >= duplicates(came)
 
 
-def test_a_server_that_stops_reading(sender: Any, local: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_stops_reading(sender: MakeSender, local: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once it reads again all arrives, over the same connection and nothing twice."""
     monkeypatch.setattr("logbus.collectors.sinks.syslog.connection.STALL_S", 0.2)
     monkeypatch.setattr(stream, "PROOF_S", 0.05)
     with StreamServer(context=context_of(local), buffer=4096) as server:
         one = sender(f"tls://localhost:{server.port}")
-        one.until_sent(lines_of(0, 1))
-        server.wait(1)
+        one.until_read(server, 0, 1)
         server.pause()
         assert not one.send(lines_of(1, 20_000, 300))
         server.resume()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from logbus.collectors.terms import Policy, Terms
+from logbus.collectors.writing.terms import Policy, Terms
 
 
 def test_by_default_a_sink_is_a_file() -> None:

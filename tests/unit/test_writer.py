@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from logbus.collectors.sinks.file import FileSink
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing.writer import Writer
 from logbus.errors import SinkError
 from logbus.wire import HIGH_WATER_MARK, SHUTDOWN
 from tests.bench import AT_ONCE, ENOUGH, A, Held, WriterBench

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from logbus.collectors import courier, writer as module
 from logbus.collectors.sinks.base import Refusal, Sent, TryAgainError
-from logbus.collectors.terms import Terms
+from logbus.collectors.writing import courier, writer as module
+from logbus.collectors.writing.terms import Terms
 from logbus.errors import PageError
 from logbus.wire import COLLECTOR_LOST, HIGH_WATER_MARK, REJECTED
 from tests.answering import Answering

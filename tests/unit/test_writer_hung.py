@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from logbus.collectors import courier
-from logbus.collectors.terms import Terms
+from logbus.collectors.writing import courier
+from logbus.collectors.writing.terms import Terms
 from logbus.wire import HIGH_WATER_MARK
 from tests.bench import ENOUGH, Held, WriterBench
 from tests.eventually import eventually

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from logbus.collectors.sinks.file import FileSink
-from logbus.collectors.terms import Terms
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing.terms import Terms
+from logbus.collectors.writing.writer import Writer
 from logbus.wire import SHUTDOWN
 from tests.bench import ENOUGH, Gated, WriterBench
 from tests.eventually import eventually

@@ -28,7 +28,7 @@ from urllib.parse import quote, unquote, unquote_plus
 
 from logbus.collectors.shown import without_secrets
 from logbus.collectors.sinks.http.keys import keys_in
-from logbus.collectors.terms import RETRY_AFTER_S
+from logbus.collectors.writing.terms import RETRY_AFTER_S
 
 #: Characters of an answer's body that are shown.
 SHOWN_CHARS: Final = 200

@@ -18,9 +18,10 @@ from logbus.collectors.decode import Batch
 #: What a complaint's record has as its ``event``: a sink fails, is refused records, or works again.
 FAILED: Final = "sink_failed"
 REFUSED: Final = "sink_refused"
+DROPS: Final = "sink_drops"
 WORKS: Final = "sink_works"
 #: Those whose records are not for sinks in trouble.
-ABOUT_TROUBLE: Final = frozenset({FAILED, REFUSED})
+ABOUT_TROUBLE: Final = frozenset({FAILED, REFUSED, DROPS})
 
 
 class Complaint(str):

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal
 
-from logbus.collectors.terms import RETRY_AFTER_S, Terms
+from logbus.collectors.writing.terms import RETRY_AFTER_S, Terms
 
 #: Seconds for which a breaker is open at first; twice as long after each single record that fails.
 OPEN_S: Final = 5.0
@@ -75,7 +75,7 @@ class Breaker:
     def failed(self, after_s: float = 0.0) -> None:
         """An attempt has failed, and the other side wants to be left alone for so many seconds (0: it has not said).
 
-        That is kept to while it is open, up to :data:`logbus.collectors.terms.RETRY_AFTER_S`.
+        That is kept to while it is open, up to :data:`logbus.collectors.writing.terms.RETRY_AFTER_S`.
         """
         self.failed_attempts += 1
         if not self._failures or (self.state == "closed" and self.failed_attempts < self._failures):

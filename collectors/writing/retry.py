@@ -4,7 +4,8 @@ Waits grow from failure to failure. With jitter each is a random part of what it
 which clients that failed together do not come back together, and which needs the fewest attempts in all (Marc Brooker,
 "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). Where the other side has said how long it wants to be
 left alone (Retry-After, RFC 9110 §10.2.3), or the breaker is open, that takes the place of our guess: never sooner, and
-with jitter up to the first interval later. It is kept to for :data:`logbus.collectors.terms.RETRY_AFTER_S` at most.
+with jitter up to the first interval later. It is kept to for :data:`logbus.collectors.writing.terms.RETRY_AFTER_S` at
+most.
 
 The loop ends with the success, with a failure once the terms give it up, or when its caller says so. Between attempts
 it sleeps as its caller does, who may be woken.
@@ -17,9 +18,9 @@ from collections.abc import Callable
 
 import tenacity
 
-from logbus.collectors.breaker import Breaker
 from logbus.collectors.sinks.base import TryAgainError
-from logbus.collectors.terms import RETRY_AFTER_S, Terms
+from logbus.collectors.writing.breaker import Breaker
+from logbus.collectors.writing.terms import RETRY_AFTER_S, Terms
 
 
 def retrying(

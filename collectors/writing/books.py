@@ -16,7 +16,7 @@ from functools import partial
 from logbus.collectors.ledger import Change, Ledger
 from logbus.collectors.rows import Intent, SinkRow
 from logbus.collectors.sinks.base import Sink
-from logbus.collectors.standing import Standing
+from logbus.collectors.writing.standing import Standing
 from logbus.wire import COLLECTOR_LOST, HIGH_WATER_MARK, REJECTED, SHUTDOWN, UNENCODABLE
 
 
@@ -65,7 +65,7 @@ class Books:
         """Records that are handed over, and let in if there is ``room``."""
         self.row.accepted += records
         if not room:
-            self.row.dropped[HIGH_WATER_MARK] += records
+            self._drop(records)
             return False
         self._queue(records)
         return True
@@ -89,7 +89,7 @@ class Books:
         with self.transaction() as change:
             if not self.closed:
                 self._queue(-records)
-                self.row.dropped[HIGH_WATER_MARK] += records
+                self._drop(records)
                 change.sink(self.row)
 
     def miss(self, records: int) -> None:
@@ -179,7 +179,7 @@ class Books:
                 return
             self._queue(-records)
             self.row.spooled += records - shed
-            self.row.dropped[HIGH_WATER_MARK] += shed
+            self._drop(shed)
             self.standing.spool_troubled(None)
             change.sink(self.row)
 
@@ -188,7 +188,7 @@ class Books:
         if records:
             with self.transaction() as change:
                 self.row.spooled -= records
-                self.row.dropped[HIGH_WATER_MARK] += records
+                self._drop(records)
                 change.sink(self.row)
 
     def lose(self, records: int) -> None:
@@ -268,6 +268,11 @@ class Books:
             self.row.dropped[SHUTDOWN] += left
             change.sink(self.row)
         return left
+
+    def _drop(self, records: int) -> None:
+        """Inside a transaction: records for which there is no room."""
+        self.row.dropped[HIGH_WATER_MARK] += records
+        self.standing.had_no_room(records)
 
     def _queue(self, records: int) -> None:
         """Inside a transaction: changes ``queued``. If that fails, it is what it was, as the row then is."""

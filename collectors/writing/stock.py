@@ -1,9 +1,9 @@
 """What waits for one sink: what is in hand, then what is in its spool, then what is in memory.
 
 That is the order of the records' numbers, and the one in which they leave. The queue in memory
-(:mod:`logbus.collectors.backlog`) has no lock, and the spool's keeper (:mod:`logbus.collectors.keeper`) a thread of
-its own: here they meet, under one lock, which nobody holds while a disk or a sink is asked. What has gone to disk
-while somebody looked is no longer what comes first; so that is asked again whenever the lock was free.
+(:mod:`logbus.collectors.writing.backlog`) has no lock, and the spool's keeper (:mod:`logbus.collectors.writing.keeper`)
+a thread of its own: here they meet, under one lock, which nobody holds while a disk or a sink is asked. What has gone
+to disk while somebody looked is no longer what comes first; so that is asked again whenever the lock was free.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from logbus.collectors.backlog import Backlog
-from logbus.collectors.books import Books
-from logbus.collectors.hand import Hand
-from logbus.collectors.keeper import Keeper
 from logbus.collectors.rows import Range
 from logbus.collectors.spool.spools import Spools
-from logbus.collectors.terms import Terms
+from logbus.collectors.writing.backlog import Backlog
+from logbus.collectors.writing.books import Books
+from logbus.collectors.writing.hand import Hand
+from logbus.collectors.writing.keeper import Keeper
+from logbus.collectors.writing.terms import Terms
 
 
 class Stock:

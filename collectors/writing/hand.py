@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from logbus.collectors.lines import Lines
 from logbus.collectors.rows import Range, coalesced
+from logbus.collectors.writing.lines import Lines
 
 
 class Hand(NamedTuple):

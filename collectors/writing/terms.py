@@ -1,9 +1,9 @@
 """How lines are handed to a sink: the size of a batch, how much waits, what happens beyond that, and how it is retried.
 
 The terms of a sink are a part of its destination (:mod:`logbus.collectors.route`). Its queue
-(:mod:`logbus.collectors.backlog`), its retries (:mod:`logbus.collectors.retry`), its breaker
-(:mod:`logbus.collectors.breaker`) and its writer go by them. A sink itself does not know them. The defaults are those
-of a file: written as it comes, tried again each half second for ever, and the receiver waits while it is slow.
+(:mod:`logbus.collectors.writing.backlog`), its retries (:mod:`logbus.collectors.writing.retry`), its breaker
+(:mod:`logbus.collectors.writing.breaker`) and its writer go by them. A sink itself does not know them. The defaults are
+those of a file: written as it comes, tried again each half second for ever, and the receiver waits while it is slow.
 """
 
 from __future__ import annotations

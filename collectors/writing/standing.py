@@ -18,9 +18,9 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
-from logbus.collectors.complaint import FAILED, REFUSED, WORKS, Complaint
 from logbus.collectors.rows import SinkRow
 from logbus.collectors.sinks.base import TryAgainError
+from logbus.collectors.writing.complaint import DROPS, FAILED, REFUSED, WORKS, Complaint
 
 #: Seconds between two complaints about the same thing.
 TOLD_S: Final = 60.0
@@ -54,6 +54,8 @@ class Standing:
         #: Whether this time of failing was told, and how many attempts have failed since anything was.
         self._told = False
         self._attempts = 0
+        #: Records dropped for want of room since that was last told.
+        self._dropped = 0
         #: When each kind of complaint was last made.
         self._told_at: dict[str, float] = {}
 
@@ -133,6 +135,14 @@ class Standing:
             reason = reason[:MAX_ERROR_CHARS]
             many = "1 record was" if records == 1 else f"{records:,} records were"
             self._say(f": {many} refused for good, as dead letters: {reason}", REFUSED, error=reason)
+
+    def had_no_room(self, records: int) -> None:
+        """The sink's queue, or its spool, has given records up."""
+        self._dropped += records
+        if records and self._due("room", self._clock()):
+            many = "1 record" if self._dropped == 1 else f"{self._dropped:,} records"
+            self._say(f" had no room for {many}: dropped, as high_water_mark", DROPS)
+            self._dropped = 0
 
     @property
     def failing_s(self) -> float | None:

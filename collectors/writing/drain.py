@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from logbus.collectors.writer import Writer
+from logbus.collectors.writing.writer import Writer
 
 #: Seconds for the sinks to write what is queued.
 FLUSH_S: Final = 10.0

@@ -16,7 +16,7 @@ Shedding costs time in proportion to what comes, however much waits: each delive
 it has, and leaves the list when its records of that level are shed. And a sixteenth of the bound more goes at once, of
 the same level, so that an overflow that lasts is not worked on, and booked, with every delivery.
 
-It has no lock of its own: its writer has one around it (:mod:`logbus.collectors.writer`).
+It has no lock of its own: its writer has one around it (:mod:`logbus.collectors.writing.writer`).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from itertools import chain
 from math import inf
 from typing import Final
 
-from logbus.collectors.lines import Lines
 from logbus.collectors.rows import Range
-from logbus.collectors.terms import Terms
+from logbus.collectors.writing.lines import Lines
+from logbus.collectors.writing.terms import Terms
 from logbus.levels import BUCKETS
 
 #: The part of the bound that is shed beyond what is necessary: one of so many.

@@ -1,14 +1,14 @@
 """Brings lines to a sink: attempts, what comes of each, and when the next one is made.
 
-Before a write its intent goes into the ledger, after it the count of what has ended (:mod:`logbus.collectors.books`);
-so a restart can find out how far a killed writer came. Before both the sink is asked how much it may be given, and a
-delivery that is longer is split after a line.
+Before a write its intent goes into the ledger, after it the count of what has ended
+(:mod:`logbus.collectors.writing.books`); so a restart can find out how far a killed writer came. Before both the sink
+is asked how much it may be given, and a delivery that is longer is split after a line.
 
-The sink answers: all is delivered; the first records have ended, some of them refused for good (they are buried as
-dead letters, and only then booked: a crash in between shows them twice rather than not at all); or nothing has, and
-it is tried again (:mod:`logbus.collectors.retry`), a single record at a time where much has failed
-(:mod:`logbus.collectors.breaker`). What has not ended comes first the next time. Whatever else a sink raises is a
-failure of that sink: without its thread it would wedge all the others.
+The sink answers: all is delivered; the first records have ended, some of them refused for good (they are buried as dead
+letters, and only then booked: a crash in between shows them twice rather than not at all); or nothing has, and it is
+tried again (:mod:`logbus.collectors.writing.retry`), a single record at a time where much has failed
+(:mod:`logbus.collectors.writing.breaker`). What has not ended comes first the next time. Whatever else a sink raises is
+a failure of that sink: without its thread it would wedge all the others.
 
 What has ended and could not be booked, since the ledger's own disk refuses, is not brought again: it is booked before
 anything else is done.
@@ -23,16 +23,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from logbus.collectors.books import Books
-from logbus.collectors.breaker import Breaker, Circuit
-from logbus.collectors.ending import Ending
-from logbus.collectors.hand import Hand
 from logbus.collectors.histogram import Histogram
-from logbus.collectors.retry import retrying
 from logbus.collectors.rows import Intent
 from logbus.collectors.sinks.base import Refusal, Sent, Sink, TryAgainError
-from logbus.collectors.standing import words
-from logbus.collectors.stock import Stock
+from logbus.collectors.writing.books import Books
+from logbus.collectors.writing.breaker import Breaker, Circuit
+from logbus.collectors.writing.ending import Ending
+from logbus.collectors.writing.hand import Hand
+from logbus.collectors.writing.retry import retrying
+from logbus.collectors.writing.standing import words
+from logbus.collectors.writing.stock import Stock
 
 #: Seconds of a call of a sink after which nobody waits for it: what waits goes to disk, or is dropped where there is no
 #: room. Busy disks take a few. It counts as one that hangs, and the sink as failing, after what the sink says it may

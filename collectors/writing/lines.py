@@ -1,7 +1,7 @@
 """A run of lines on their way into a sink, which can be taken apart without copying what stays.
 
-A backlog (:mod:`logbus.collectors.backlog`) takes parts off the front, and cuts what it sheds out of the middle. For
-the first there is an offset: a delivery of a megabyte that leaves line by line is copied once in all.
+A backlog (:mod:`logbus.collectors.writing.backlog`) takes parts off the front, and cuts what it sheds out of the
+middle. For the first there is an offset: a delivery of a megabyte that leaves line by line is copied once in all.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """One writer thread per sink: its life, from its turn to its end, and what it shows to the others.
 
-Lines come from the receiver's thread into its stock (:mod:`logbus.collectors.stock`), on the terms of its sink
-(:mod:`logbus.collectors.terms`), and its courier (:mod:`logbus.collectors.courier`) brings them to the sink. A sink
-that is slow pushes back on the receiver, has records dropped, or has them moved to disk, by its policy. One that
-fails, or in which a call does not come back, as on a network disk that has gone, is no slow one: it holds nobody up.
-All is counted where it happens (:mod:`logbus.collectors.books`).
+Lines come from the receiver's thread into its stock (:mod:`logbus.collectors.writing.stock`), on the terms of its sink
+(:mod:`logbus.collectors.writing.terms`), and its courier (:mod:`logbus.collectors.writing.courier`) brings them to the
+sink. A sink that is slow pushes back on the receiver, has records dropped, or has them moved to disk, by its policy.
+One that fails, or in which a call does not come back, as on a network disk that has gone, is no slow one: it holds
+nobody up. All is counted where it happens (:mod:`logbus.collectors.writing.books`).
 
 A row has one intent, and a file has one lock. So where a reload replaces a writer by one of the same name or for the
 same file, the new one starts behind the old: it takes records at once, and writes when the old has written its last.
@@ -22,17 +22,17 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Final
 
-from logbus.collectors.books import Books
-from logbus.collectors.courier import HUNG_S, Bury, Courier
-from logbus.collectors.ending import Ending
 from logbus.collectors.histogram import Histogram
 from logbus.collectors.ledger import Change, Ledger, SinkRow
 from logbus.collectors.rows import Range
 from logbus.collectors.sinks.base import Sink
 from logbus.collectors.spool.spools import Spools
-from logbus.collectors.standing import words
-from logbus.collectors.stock import Stock
-from logbus.collectors.terms import Terms
+from logbus.collectors.writing.books import Books
+from logbus.collectors.writing.courier import HUNG_S, Bury, Courier
+from logbus.collectors.writing.ending import Ending
+from logbus.collectors.writing.standing import words
+from logbus.collectors.writing.stock import Stock
+from logbus.collectors.writing.terms import Terms
 from logbus.errors import LogbusError
 
 #: Seconds beyond its deadline after which a writer's thread counts as one that hangs.
@@ -117,7 +117,7 @@ class Writer:
 
     @property
     def in_trouble(self) -> bool:
-        """Whether a complaint about another sink is not for this one, see :mod:`logbus.collectors.complaint`."""
+        """Whether a complaint about another sink is not for this one (:mod:`logbus.collectors.writing.complaint`)."""
         return self._books.standing.in_trouble
 
     @property

@@ -22,13 +22,13 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from logbus.collectors.backlog import Backlog
-from logbus.collectors.books import Books
-from logbus.collectors.hand import Hand
-from logbus.collectors.lines import Lines
 from logbus.collectors.spool.spool import Spool
-from logbus.collectors.standing import words
-from logbus.collectors.terms import Terms
+from logbus.collectors.writing.backlog import Backlog
+from logbus.collectors.writing.books import Books
+from logbus.collectors.writing.hand import Hand
+from logbus.collectors.writing.lines import Lines
+from logbus.collectors.writing.standing import words
+from logbus.collectors.writing.terms import Terms
 
 #: Bytes, about, that are moved with one commit.
 MOVE_BYTES: Final = 1024 * 1024

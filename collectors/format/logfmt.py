@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -65,11 +65,12 @@ class LogfmtFormat:
     def encode(self, batch: Batch) -> bytes:
         """The lines of the batch: one for each record, in UTF-8, each with its newline."""
         heads = [self._head(site) for site in batch.sites]
-        tails = self._tails(batch)
+        tails: dict[tuple[int, int], str] = {}
         begin = f"{self._timestamp}="
         out = []
         for record, timestamp in zip(batch.records, timestamps(batch.records), strict=True):
-            tail = tails[record.site, record.thread]
+            place = (record.site, record.thread)
+            tail = tails.get(place) or self._add_tail(tails, place, batch)
             own = self._own(record) if record.extra or record.nested or record.exception is not None else ""
             message = _quoted(record.message or EMPTY_MESSAGE)
             out.append(f"{begin}{timestamp}{heads[record.site]}{message}{tail}{own}\n")
@@ -87,9 +88,10 @@ class LogfmtFormat:
             head += _pair(names["level_no"], site.level_no)
         return f"{head} {self._message}="
 
-    def _tails(self, batch: Batch) -> Mapping[tuple[int, int], str]:
-        """By site and thread: from the end of the message up to what the record alone has."""
-        return _Tails(lambda site, thread: self._tail(batch.source, batch.sites[site], batch.threads[thread]))
+    def _add_tail(self, tails: dict[tuple[int, int], str], place: tuple[int, int], batch: Batch) -> str:
+        """What stands from the end of the message up to what the record alone has, at a site in a thread."""
+        tail = tails[place] = self._tail(batch.source, batch.sites[place[0]], batch.threads[place[1]])
+        return tail
 
     def _tail(self, source: Source, site: Site, thread: str) -> str:
         fields = {
@@ -120,18 +122,6 @@ class LogfmtFormat:
         if record.exception is not None:
             rest += [f" {key}={_quoted(text)}" for key, text in _exception(self._exception, record.exception)]
         return "".join(first + rest)
-
-
-class _Tails(dict[tuple[int, int], str]):
-    """Texts by site and thread, each made when it is first asked for: few of all pairs are."""
-
-    def __init__(self, make: Callable[[int, int], str]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, place: tuple[int, int]) -> str:
-        text = self[place] = self._make(*place)
-        return text
 
 
 def _exception(name: str, raised: Raised) -> Iterator[tuple[str, str]]:

@@ -102,11 +102,12 @@ class MessageFirst(LogfmtFormat):
         """The lines of the batch: one for each record, in UTF-8, each with its newline."""
         key = f" {self._message}="
         heads = [self._head(site).removesuffix(key) for site in batch.sites]
-        tails = self._tails(batch)
+        tails: dict[tuple[int, int], str] = {}
         begin = f" {self._timestamp}="
         out = []
         for record, timestamp in zip(batch.records, timestamps(batch.records), strict=True):
-            tail = tails[record.site, record.thread]
+            place = (record.site, record.thread)
+            tail = tails.get(place) or self._add_tail(tails, place, batch)
             message = without_unsafe(record.message or EMPTY_MESSAGE, ESCAPES)
             out.append(f"{message}{begin}{timestamp}{heads[record.site]}{tail}{self._own(record)}\n")
         return "".join(out).encode()

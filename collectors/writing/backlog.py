@@ -129,7 +129,7 @@ class Backlog:
         if self._by_level and len(levels) != records:
             raise ValueError(f"levels: expected one for each of {records} records, found {len(levels)}")
         last = self._waiting[-1] if len(data) < MERGE_BYTES and self._waiting else None
-        if last is not None and self._joins(last, len(data), ranges):
+        if last is not None and self._joins(last, len(data), ranges, levels):
             lines = last
             lines.join(data, records, ranges, levels)
         else:
@@ -259,12 +259,13 @@ class Backlog:
                 having.popleft()
         self._sweep()
 
-    def _joins(self, last: Lines, size: int, ranges: tuple[Range, ...]) -> bool:
+    def _joins(self, last: Lines, size: int, ranges: tuple[Range, ...], levels: bytes) -> bool:
         """Whether what comes may become one with the last that waits: it is whole, small, and the numbers go on."""
         return (
             last.records > 0
             and last.is_whole
             and last.last + 1 == self.next_seq
+            and bool(last.levels) == bool(levels)
             and len(last.data) + size <= MERGE_BYTES
             and len(last.ranges) + len(ranges) <= MERGE_RANGES
         )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,14 +13,12 @@ import logfmtkv
 import pytest
 
 from logbus.collectors.schema import record_schema
+from tests.built import TIMEOUT, installed
 from tests.collector_command import ROOT, CollectorCommand, run_logbus
 from tests.conftest import StartCollector
 from tests.eventually import eventually
 from tests.tail_command import tail_command
 from tests.worker import Worker
-
-#: Seconds for building or installing a package.
-TIMEOUT = 60
 
 #: What loggers are given in real life, and what broke formatters before: each call is a record.
 HOSTILE = """
@@ -138,21 +134,9 @@ def test_tail_shows_logfmt(start_collector: StartCollector, tmp_path: Path) -> N
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the package in it, built into a wheel and installed by pip, with nothing downloaded."""
-    base = tmp_path_factory.mktemp("acme")
-    for name, text in PACKAGE.items():
-        (base / name).write_text(text)
-    quiet = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "COVERAGE_"))}
-    offline = ("--no-index", "--no-deps")
-    for command in (
-        (*quiet, "wheel", *offline, "--no-build-isolation", "--wheel-dir", base, base),
-        (*quiet, "install", *offline, "--target", base / "site", base / "acme_formats-1.0-py3-none-any.whl"),
-    ):
-        done = subprocess.run(command, cwd=base, env=environment, capture_output=True, text=True, timeout=TIMEOUT)
-        assert done.returncode == 0, done.stderr
-    return base / "site"
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the package in it."""
+    return installed(tmp_path_factory.mktemp("acme"), PACKAGE)
 
 
 CONFIG = """
@@ -181,11 +165,11 @@ components = ["till"]
 
 
 def test_a_format_of_another_package_is_used_by_its_name(
-    start_collector: StartCollector, start_worker: Callable[..., Worker], installed: Path, tmp_path: Path
+    start_collector: StartCollector, start_worker: Callable[..., Worker], site: Path, tmp_path: Path
 ) -> None:
     """By entry point or by place; a record that it fails for is counted as unencodable there, and written elsewhere."""
     (tmp_path / "logbus.toml").write_text(CONFIG)
-    collector = start_collector(env={"PYTHONPATH": f"{ROOT}{os.pathsep}{installed}"})
+    collector = start_collector(env={"PYTHONPATH": f"{ROOT}{os.pathsep}{site}"})
     worker = start_worker("""
         logbus.configure()
         for n in range(20):

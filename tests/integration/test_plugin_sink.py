@@ -9,8 +9,6 @@ import os
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,13 +16,11 @@ from typing import Any
 
 import pytest
 
+from tests.built import TIMEOUT, installed
 from tests.collector_command import ROOT, CollectorCommand, child_environment, run_logbus
 from tests.conftest import StartCollector
 from tests.eventually import eventually
 from tests.worker import Worker
-
-#: Seconds for building or installing a package.
-TIMEOUT = 60
 
 PYPROJECT = """
 [build-system]
@@ -86,27 +82,17 @@ def the_example() -> str:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the package in it, built into a wheel and installed by pip, with nothing downloaded."""
-    base = tmp_path_factory.mktemp("acme")
-    (base / "pyproject.toml").write_text(PYPROJECT)
-    (base / "acme_sinks.py").write_text(the_example() + MORE)
-    quiet = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "COVERAGE_"))}
-    offline = ("--no-index", "--no-deps")
-    for command in (
-        (*quiet, "wheel", *offline, "--no-build-isolation", "--wheel-dir", base, base),
-        (*quiet, "install", *offline, "--target", base / "site", base / "acme_sinks-1.0-py3-none-any.whl"),
-    ):
-        done = subprocess.run(command, cwd=base, env=environment, capture_output=True, text=True, timeout=TIMEOUT)
-        assert done.returncode == 0, done.stderr
-    return base / "site"
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the package in it."""
+    return installed(
+        tmp_path_factory.mktemp("acme"), {"pyproject.toml": PYPROJECT, "acme_sinks.py": the_example() + MORE}
+    )
 
 
 @pytest.fixture
-def with_it(installed: Path) -> dict[str, str]:
+def with_it(site: Path) -> dict[str, str]:
     """Variables with which a collector finds the package, and its token."""
-    return {"PYTHONPATH": f"{ROOT}{os.pathsep}{installed}", "ACME_TOKEN": "hunter2"}
+    return {"PYTHONPATH": f"{ROOT}{os.pathsep}{site}", "ACME_TOKEN": "hunter2"}
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:

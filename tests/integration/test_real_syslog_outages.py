@@ -91,12 +91,25 @@ class Pipeline:
         """The sink's row, once it is so."""
         return sink_of(settled(self.collector, lambda status: look(sink_of(status, "there"))), "there")
 
-    def ended(self) -> dict[str, Any]:
-        """The sink's row once the worker has ended and everything is delivered, in a ledger that balances."""
+    def away(self, count: int) -> None:
+        """Stops the server, logs so many records, and starts it once the collector has noticed."""
+        self.daemon.stop()
+        self.till.log(count)
+        self.row(lambda row: row["state"] == "failing" and row["last_error"] and row["queued"])
+        self.daemon.start()
+
+    def ended(self, arrived: Counter[int]) -> dict[str, Any]:
+        """The sink's row once the worker has ended and everything is delivered, in a ledger that balances.
+
+        What has arrived is then all that was logged, and what of it did so twice the row has told of.
+        """
         self.till.end()
         status = settled(self.collector, lambda status: delivered(sink_of(status, "there"), self.till.count))
         assert status["balanced"], status
-        return sink_of(status, "there")
+        row = sink_of(status, "there")
+        assert arrived.keys() == set(range(self.till.count))
+        assert arrived.total() - self.till.count <= row["duplicated"], row
+        return row
 
 
 def delivered(row: dict[str, Any], count: int) -> bool:
@@ -116,16 +129,9 @@ def test_a_server_that_is_restarted_gets_every_record(pipeline: Pipeline) -> Non
     """It ends by SIGTERM while records come, is away for a while, and comes back: all are there, doubles reported."""
     pipeline.till.log(2000)
     eventually(pipeline.arrived)
-    pipeline.daemon.stop()
-    pipeline.till.log(2000)
-    pipeline.row(lambda row: row["state"] == "failing" and row["last_error"] and row["queued"])
-    pipeline.daemon.start()
+    pipeline.away(2000)
     arrived = pipeline.wait_arrived()
-    row = pipeline.ended()
-
-    assert arrived.keys() == set(range(4000))
-    assert arrived.total() - 4000 <= row["duplicated"], row
-    assert row["state"] == "ok", row
+    assert pipeline.ended(arrived)["state"] == "ok"
 
 
 def test_a_server_that_is_killed_with_records_unread_gets_them_again(pipeline: Pipeline) -> None:
@@ -147,11 +153,7 @@ def test_a_server_that_is_killed_with_records_unread_gets_them_again(pipeline: P
     else:
         pytest.fail("this machine was never quick enough for the test to mean anything")
     arrived = pipeline.wait_arrived()
-    row = pipeline.ended()
-
-    assert arrived.keys() == set(range(pipeline.till.count))
-    assert 0 < row["duplicated"] <= pipeline.till.count
-    assert arrived.total() - pipeline.till.count <= row["duplicated"], row
+    assert 0 < pipeline.ended(arrived)["duplicated"] <= pipeline.till.count
 
 
 @pytest.mark.parametrize("server", ["rsyslog udp", "rsyslog modern", "syslog-ng stream"], indirect=True)
@@ -159,16 +161,9 @@ def test_a_daemon_that_was_away_gets_what_has_waited_for_it(pipeline: Pipeline) 
     """Over datagrams and Unix sockets: what is logged while nobody listens waits, and is sent once somebody does."""
     pipeline.till.log(10)
     pipeline.wait_arrived()
-    pipeline.daemon.stop()
-    pipeline.till.log(100)  # as many as a UDP socket holds, whoever reads it
-    pipeline.row(lambda row: row["state"] == "failing" and row["last_error"] and row["queued"])
-    pipeline.daemon.start()
+    pipeline.away(100)  # as many as a UDP socket holds, whoever reads it
     arrived = pipeline.wait_arrived()
-    row = pipeline.ended()
-
-    assert arrived.keys() == set(range(110))
-    assert arrived.total() - 110 <= row["duplicated"], row
-    assert row["state"] == "ok", row
+    assert pipeline.ended(arrived)["state"] == "ok"
 
 
 def test_servers_that_cannot_be_trusted_get_nothing(

@@ -62,7 +62,7 @@ def writer(ledger: Ledger) -> MakeWriter:
     """Makes writers that were not started: their queues keep what they are given."""
 
     def make(sink: Sink, **options: Any) -> Writer:
-        return Writer(sink, ledger, complain=pytest.fail, **options)
+        return Writer(sink, ledger, **{"complain": pytest.fail, **options})
 
     return make
 
@@ -149,7 +149,7 @@ def test_a_batch_that_was_here_before_is_offered_to_nobody(ledger: Ledger, write
 def test_an_impatient_sink_that_is_full_drops(ledger: Ledger, writer: MakeWriter) -> None:
     """It is counted as high_water_mark and does not make the receiver wait; others get everything."""
     screen, log = (
-        writer(MemorySink("screen"), terms=Terms(queue_bytes=10, on_full="drop_newest")),
+        writer(MemorySink("screen"), terms=Terms(queue_bytes=10, on_full="drop_newest"), complain=lambda text: None),
         writer(MemorySink("log")),
     )
     router = Router([Route(screen, SinkFilter(), CountingFormat()), Route(log, SinkFilter(), CountingFormat())])
@@ -387,7 +387,8 @@ def test_sinks_share_what_a_turn_decides(ledger: Ledger, writer: MakeWriter, mon
 
 def test_a_full_sink_holds_nothing_more(ledger: Ledger, writer: MakeWriter) -> None:
     """What comes is dropped, and counted as that; what it held goes on when its request fails."""
-    sink = writer(MemorySink("tail"), terms=Terms(queue_bytes=10, on_full="drop_newest"))
+    terms = Terms(queue_bytes=10, on_full="drop_newest")
+    sink = writer(MemorySink("tail"), terms=terms, complain=lambda text: None)
     router = Router([sampled(sink, rate=0.0, key="request_id", tail=True)])
     enter(router, ledger, requests(("a", 20), (None, 40), (None, 40), (None, 40), (None, 40), (None, 40)))
     assert sink.full

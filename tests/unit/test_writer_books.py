@@ -159,7 +159,7 @@ def test_records_that_the_ledger_can_not_be_told_were_shed_are_booked_later(benc
     writer.put(b"666\n", 1, (), b"\2")
     assert writer.row.dropped[HIGH_WATER_MARK] == 3
     assert bench.law(writer)
-    assert [line.partition(": can't")[0] for line in bench.complaints] == [
+    assert [line.partition(": can't")[0] for line in bench.complaints if "no room" not in line] == [
         f"sink 'main': its queue fails: PageError: {bench.ledger._page.path}"
     ]
 

@@ -63,7 +63,7 @@ def test_a_sink_that_hangs_holds_nobody_up(bench: WriterBench, monkeypatch: pyte
     assert writer.row.dropped[HIGH_WATER_MARK] == 3
     assert (writer.row.state, writer.queued) == ("failing", 1)
     assert bench.law(writer)
-    (complaint,) = bench.complaints
+    [complaint] = [line for line in bench.complaints if "no room" not in line]
     assert complaint.startswith("sink 'main' hangs: it has not come back for")
     monkeypatch.undo()
     sink.release()

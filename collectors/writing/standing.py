@@ -31,6 +31,8 @@ REFUSED_S: Final = 10.0
 REFUSING_S: Final = 300.0
 #: Characters of an error that a row keeps: a server's answer may be long.
 MAX_ERROR_CHARS: Final = 1000
+#: What is left out to compare troubles: one that says how many lines it is about is the same with another number.
+_COUNTS: Final = dict.fromkeys(map(ord, "0123456789,"))
 
 
 class Standing:
@@ -109,7 +111,7 @@ class Standing:
         """What is wrong with the sink while it works; None when nothing is any more."""
         if text != self._trouble:
             self._trouble = text
-            if text is not None and self._due(f"trouble {text}", self._clock()):
+            if text is not None and self._due(f"trouble {text.translate(_COUNTS)}", self._clock()):
                 self._say(f": {text}", error=text)
             if self.row.state == "ok":
                 self._settle()

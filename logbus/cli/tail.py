@@ -89,6 +89,10 @@ def tail(
     Nothing waits for this command: what is more than it can show, or than it
     may cost the collector, is skipped, and stderr says how much.
     """
+    # Before anything can be interrupted: where Ctrl-C hits an import that executes a text, as dataclasses do, CPython
+    # ends the process by the signal in the end, whoever has caught the exception.
+    import logbus.cli.following
+    import logbus.collectors.tail  # noqa: F401
     from logbus.collectors.follower import Question
 
     question = Question(components, level, tuple(where.items()), form, colour=_colored())

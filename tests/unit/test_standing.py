@@ -142,10 +142,11 @@ def test_an_error_is_kept_short(bench: Bench) -> None:
     [
         lambda standing, number: standing.rejected(1, f"400 {number}"),
         lambda standing, number: standing.could_not_write(f"no {number}", tell=True),
+        lambda standing, number: standing.troubled(f"{900 + number:,} lines may be lost"),
     ],
 )
 def test_what_happens_often_is_told_once_a_minute(bench: Bench, complain: Callable[[Standing, int], None]) -> None:
-    """Refusals, and records that a format can't write."""
+    """Refusals, records that a format can't write, and a trouble that counts what it is about."""
     for number in range(200):
         complain(bench.standing, number)
         bench.now += 1.0
@@ -153,7 +154,7 @@ def test_what_happens_often_is_told_once_a_minute(bench: Bench, complain: Callab
 
 
 def test_troubles_that_are_never_the_same_are_forgotten(bench: Bench) -> None:
-    """A sink whose text has a number in it costs no memory."""
+    """A sink whose text is another one each time costs no memory."""
     for number in range(1000):
-        bench.standing.troubled(f"trouble {number}")
+        bench.standing.troubled(f"trouble {'x' * number}")
     assert len(bench.standing._told_at) <= 102

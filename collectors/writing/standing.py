@@ -56,8 +56,8 @@ class Standing:
         #: Whether this time of failing was told, and how many attempts have failed since anything was.
         self._told = False
         self._attempts = 0
-        #: Records dropped for want of room since that was last told.
-        self._dropped = 0
+        #: Records dropped for want of room, and refused for good, since that was last told.
+        self._dropped = self._rejected = 0
         #: When each kind of complaint was last made.
         self._told_at: dict[str, float] = {}
 
@@ -94,7 +94,7 @@ class Standing:
         if self._failing_since is not None:
             if self._told:
                 seconds = self._clock() - self._failing_since
-                self._say(f" delivers again after {seconds:,.0f} s; {waiting:,} records wait", event=WORKS)
+                self._say(f" delivers again after {seconds:,.0f} s; still waiting: {waiting:,}", event=WORKS)
             self._failing_since = None
         self.stuck = False
         if self.row.state != "ok":
@@ -133,10 +133,12 @@ class Standing:
     def rejected(self, records: int, reason: str) -> None:
         """The other side has refused records for good."""
         self._rejected_at = now = self._clock()
+        self._rejected += records
         if self._due("rejected", now):
             reason = reason[:MAX_ERROR_CHARS]
-            many = "1 record was" if records == 1 else f"{records:,} records were"
+            many = "1 record was" if self._rejected == 1 else f"{self._rejected:,} records were"
             self._say(f": {many} refused for good, as dead letters: {reason}", REFUSED, error=reason)
+            self._rejected = 0
 
     def had_no_room(self, records: int) -> None:
         """The sink's queue, or its spool, has given records up."""

@@ -43,7 +43,7 @@ def test_a_failing_sink_is_told_once_and_then_once_a_minute(bench: Bench) -> Non
         "sink 'far' fails and is tried again: error 0",
         "sink 'far' has failed for 60 s, 60 attempts more: error 60",
         "sink 'far' has failed for 120 s, 60 attempts more: error 120",
-        "sink 'far' delivers again after 130 s; 12,345 records wait",
+        "sink 'far' delivers again after 130 s; still waiting: 12,345",
     ]
     assert bench.state() == ("ok", None)
 
@@ -84,7 +84,7 @@ def test_a_failure_that_lasts_beyond_a_silence_is_told(bench: Bench) -> None:
     bench.standing.failed("second")
     assert bench.told[2:] == ["sink 'far' fails and is tried again: second"]
     bench.standing.works(1)
-    assert bench.told[3:] == ["sink 'far' delivers again after 60 s; 1 records wait"]
+    assert bench.told[3:] == ["sink 'far' delivers again after 60 s; still waiting: 1"]
 
 
 def test_each_reason_ends_by_itself(bench: Bench) -> None:
@@ -151,6 +151,17 @@ def test_what_happens_often_is_told_once_a_minute(bench: Bench, complain: Callab
         complain(bench.standing, number)
         bench.now += 1.0
     assert len(bench.told) == 4
+
+
+def test_refusals_are_told_with_those_before_them_that_were_not(bench: Bench) -> None:
+    """Whoever reads the complaints of an hour can add them up."""
+    for _ in range(61):
+        bench.standing.rejected(500, "400")
+        bench.now += 1.0
+    assert [line.split(": ")[1] for line in bench.told] == [
+        "500 records were refused for good, as dead letters",
+        "30,000 records were refused for good, as dead letters",
+    ]
 
 
 def test_troubles_that_are_never_the_same_are_forgotten(bench: Bench) -> None:

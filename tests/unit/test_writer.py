@@ -108,7 +108,7 @@ def test_a_sink_that_fails_is_tried_again(bench: WriterBench) -> None:
     assert len(bench.complaints) == 1
     sink.failure = None
     eventually(lambda: bench.written(writer))
-    assert bench.complaints[1:] == ["sink 'main' delivers again after 0 s; 0 records wait"]
+    assert bench.complaints[1:] == ["sink 'main' delivers again after 0 s; still waiting: 0"]
     document = writer.row.document(writer.queued)
     assert (document["state"], document["last_error"], document["delivered"]) == ("ok", None, 2)
     assert sink.lines() == [b"a", b"b"]

@@ -238,8 +238,12 @@ class Spool:
                     self._finish(segment)
 
     def _finish(self, segment: Stored) -> None:
-        """Removes a segment of which nothing is left, unless it can be appended to and others are there."""
-        if not segment.sealed and any(other.live for other in self._lanes.segments.values()):
+        """Removes a segment of which nothing is left, unless it can be appended to, others are there, and it has room.
+
+        It has none where the bound shrank while it could not go, since records of it were handed out.
+        """
+        fits = self._lanes.size <= self._lanes.max_bytes
+        if fits and not segment.sealed and any(other.live for other in self._lanes.segments.values()):
             return
         try:
             if segment.damaged:

@@ -62,6 +62,19 @@ def test_what_was_handed_out_stays(begin: Spooled) -> None:
     assert rest(spool) == [*range(63), *range(120, 180)]
 
 
+def test_a_bound_that_shrinks_meanwhile_holds_once_that_has_ended(begin: Spooled) -> None:
+    """Segments of which records were handed out go as soon as nothing is left of them, though more would fit in."""
+    spool = begin(size=4 * MIN_SEGMENT)
+    spool.append(0, [LONG] * 4, bytes([DEBUG, DEBUG, INFO, ERROR]))
+    spool.append(4, [LONG], bytes([DEBUG]))
+    assert spool.read(4, 1 << 20) is not None
+    assert spool.configure(2 * MIN_SEGMENT, "own") == [0] * 6
+    assert spool.bytes == 3 * MIN_SEGMENT
+    spool.done(3)
+    assert spool.bytes <= 2 * MIN_SEGMENT
+    assert rest(spool) == [4]
+
+
 def test_a_line_that_is_longer_than_a_segment_has_one_of_its_own(begin: Spooled) -> None:
     """And one that is longer than the spool is dropped alone."""
     spool = begin(size=4 * MIN_SEGMENT)

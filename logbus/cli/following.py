@@ -3,7 +3,8 @@
 It begins like any question (:mod:`logbus.cli.client`): the command, and an answer within a deadline. Then excerpts
 come, and the lease is renewed every two seconds; a renewal that is answered also tells that the collector is alive
 when nothing is logged. ZeroMQ would reconnect to the next collector without a word, which knows nothing of us: so its
-monitor is listened to, and a connection that has ended is an end.
+monitor is listened to, and a connection that has ended is an end. One that never began is none: whoever asks a
+collector that is dying may be closed before the handshake, and the question waits for the successor.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Following:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = client_socket(self._context)
         self._socket.set(zmq.RCVHWM, QUEUE)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._began = False
         #: Seconds of waiting since something was heard last; every renewal should be.
         self.unheard = 0.0
         try:
@@ -90,8 +92,7 @@ class Following:
             try:
                 message = self._socket.recv(zmq.NOBLOCK)
             except zmq.Again:
-                if self._monitor in ready:  # and everything that came before the end has been read
-                    recv_monitor_message(self._monitor)
+                if self._monitor in ready and self._has_ended():  # and everything that came before it has been read
                     raise LostError("the connection has ended") from None
                 return
             try:
@@ -105,6 +106,15 @@ class Following:
                 raise LostError("it did not hear from this command for a while, and sent nothing more")
             elif "tail" in found:
                 yield found
+
+    def _has_ended(self) -> bool:
+        """Whether the monitor tells of the end of a connection that had begun."""
+        while self._monitor.poll(0):
+            if recv_monitor_message(self._monitor)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._began = True
+            elif self._began:
+                return True
+        return False
 
     def renew(self) -> None:
         """Renews the lease if it is time to; never waits."""

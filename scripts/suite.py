@@ -1,8 +1,8 @@
-"""Every test, in two runs: those that start processes, and the others, which measure coverage.
+"""Every test, in two runs side by side: those that start processes, and the others, which measure coverage.
 
-Processes that measured themselves would take twice as long to start (`make coverage` has them do so). One run comes
-after the other: side by side they would disturb each other on two cores. A closing line sums both up. Exit 0 when all
-have passed.
+The first wait half of their time for somebody else, the second never do; together they take little longer than the
+longer of the two. Processes that measured themselves would take twice as long to start (`make coverage` has them do
+so). One output follows the other, and a closing line sums both up. Exit 0 when all have passed.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 #: Folders of tests that start processes and wait for them.
@@ -28,8 +29,18 @@ def main() -> int:
     begun = time.monotonic()
     folders = sorted(path.name for path in (ROOT / "tests").iterdir() if any(path.glob("test_*.py")))
     others = [name for name in folders if name not in WITH_PROCESSES]
-    covered = ("coverage", "run", "-m", "pytest", "-m", "not uncovered")
-    results = [_run(("pytest",), WITH_PROCESSES), _run(covered, others)]
+    with tempfile.TemporaryFile() as first_output, tempfile.TemporaryFile() as second_output:
+        covered = ("coverage", "run", "-m", "pytest", "-m", "not uncovered")
+        runs = [
+            (_start(("pytest",), WITH_PROCESSES, first_output), first_output),
+            (_start(covered, others, second_output), second_output),
+        ]
+        try:
+            results = [(run.wait(), _text(output)) for run, output in runs]
+        finally:
+            for run, _ in runs:
+                run.terminate()
+                run.wait()
     for _, text in results:
         sys.stdout.buffer.write(text + b"\n")
     print(f"both: {summed([text for _, text in results])} in {time.monotonic() - begun:.2f}s", flush=True)
@@ -55,12 +66,14 @@ def summed(outputs: list[bytes]) -> str:
     return ", ".join(f"{counts[what]} {what}" for what in order)
 
 
-def _run(runner: Sequence[str], folders: Sequence[str]) -> tuple[int, bytes]:
+def _start(runner: Sequence[str], folders: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", *runner, *(f"tests/{name}" for name in folders)]
-    done = subprocess.run(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-    )
-    return done.returncode, done.stdout
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+
+
+def _text(output: IO[bytes]) -> bytes:
+    output.seek(0)
+    return output.read()
 
 
 if __name__ == "__main__":

@@ -106,9 +106,13 @@ def _opentelemetry(target: Target) -> tuple[logging.Handler, Flush]:
     provider = LoggerProvider()
     exporter = OTLPLogExporter(target.url())
     provider.add_log_record_processor(BatchLogRecordProcessor(exporter, max_queue_size=100_000))
+
+    def flush() -> None:
+        provider.force_flush()
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it has moved into a package of its own, unchanged
-        return LoggingHandler(logger_provider=provider), lambda: provider.force_flush() and None
+        return LoggingHandler(logger_provider=provider), flush
 
 
 def _logstash_async(target: Target) -> tuple[logging.Handler, Flush]:

@@ -23,6 +23,7 @@ from tests.collector_command import ROOT, child_environment
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("logbus.errors",),
     ("logbus.levels",),
+    ("logbus.traceparent",),
     ("logbus.rules",),
     ("logbus.durations",),
     ("logbus.sizes",),
@@ -177,11 +178,25 @@ def test_producers_and_core_import_nothing_heavy() -> None:
     assert heavy == []
 
 
+def _served(module: str) -> set[str]:
+    """The program that a module of logbus.integrations is for, which is there when it is used, and what comes along."""
+    parts = module.split(".")
+    if parts[:2] != ["logbus", "integrations"] or len(parts) < 3:
+        return set()
+    program = parts[2].partition("_")[0]
+    return {"django", "asgiref"} if program == "django" else {program}
+
+
 def test_dependencies_are_what_is_imported() -> None:
     """pyproject.toml lists every package that ours import, but for the optional ones, and no other."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     listed = {re.split(r"[^\w-]", requirement)[0] for requirement in project["dependencies"]}
-    foreign = {found.target.split(".")[0] for imports in IMPORTS.values() for found in imports}
+    foreign = {
+        found.target.split(".")[0]
+        for module, imports in IMPORTS.items()
+        for found in imports
+        if found.target.split(".")[0] not in _served(module)
+    }
     # The standard library's from 3.14 on.
     foreign -= {"logbus", "compression", *sys.stdlib_module_names, *project["optional-dependencies"]}
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from logbus.errors import ConfigurationError, LogbusError, RefusedError
+    from logbus.producers.carry import carry, carrying
     from logbus.producers.configure import configure, flush, shutdown, stats
     from logbus.producers.context import bind, clear_context, context, current_context
     from logbus.producers.handler import LogbusHandler
     from logbus.producers.intercept import InterceptHandler
     from logbus.producers.loguru import loguru_handler, loguru_sink
     from logbus.producers.producer import Producer, Stats
+    from logbus.producers.request import new_request_id, request_scope
     from logbus.producers.structlog import StructlogProcessor
     from logbus.producers.structlog_front import make_filtering_bound_logger
 
@@ -35,6 +37,8 @@ __all__ = [
     "StructlogProcessor",
     "__version__",
     "bind",
+    "carry",
+    "carrying",
     "clear_context",
     "configure",
     "context",
@@ -43,6 +47,8 @@ __all__ = [
     "loguru_handler",
     "loguru_sink",
     "make_filtering_bound_logger",
+    "new_request_id",
+    "request_scope",
     "shutdown",
     "stats",
 ]
@@ -57,6 +63,8 @@ _HOMES = {
     "Stats": "logbus.producers.producer",
     "StructlogProcessor": "logbus.producers.structlog",
     "bind": "logbus.producers.context",
+    "carry": "logbus.producers.carry",
+    "carrying": "logbus.producers.carry",
     "clear_context": "logbus.producers.context",
     "configure": "logbus.producers.configure",
     "context": "logbus.producers.context",
@@ -65,6 +73,8 @@ _HOMES = {
     "loguru_handler": "logbus.producers.loguru",
     "loguru_sink": "logbus.producers.loguru",
     "make_filtering_bound_logger": "logbus.producers.structlog_front",
+    "new_request_id": "logbus.producers.request",
+    "request_scope": "logbus.producers.request",
     "shutdown": "logbus.producers.configure",
     "stats": "logbus.producers.configure",
 }

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loguru._logger import context as _contextualized
 
-from logbus.producers.context import active, add_context
+from logbus.producers.context import active, active_about, add_context
 from logbus.producers.exception import describe, weight
-from logbus.producers.fields import ENTRY_BYTES, EXC_INFO, fields_now, take_exception, word
+from logbus.producers.fields import ENTRY_BYTES, EXC_INFO, PLAIN, USUAL_BYTES, fields_now, take_exception, word
 from logbus.producers.producer import Emit, Producer, Site
 from logbus.producers.sanitise import FIELD_BYTES, safe_message, split_extra
 from logbus.producers.text import text_bytes
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 _SITES_KEPT: Final = 4096
 #: Levels of ``log()`` for which a module keeps a function, at most.
 _LEVELS_KEPT: Final = 64
-#: Bytes (estimated) of a record from which on each of its parts is held against its limit.
-_USUAL_BYTES: Final = 8192
-#: Types of values, beside str, that travel as they are.
-_PLAIN: Final = frozenset({int, float, bool, type(None)})
 
 #: Stands for the caller's frame where there is none: the interpreter itself calls (``atexit.register(logger.info)``).
 _NOBODY: Final[Any] = SimpleNamespace(
@@ -55,14 +51,12 @@ _Take = Callable[[FrameType, Any, "tuple[Any, ...]", "dict[str, Any]", Any], Non
 class Way:
     """Where direct calls lead and what gates them.
 
-    ``otherwise`` is the level number of modules on which no rule says anything; ``changed`` is called once the
-    application has added or removed a handler through one of our objects.
+    ``otherwise`` is the level number of modules on which no rule says anything.
     """
 
     producer: Producer
     table: Table
     otherwise: int
-    changed: Callable[[], None]
 
 
 def name_of(namespace: Mapping[str, Any]) -> str:
@@ -215,16 +209,18 @@ def _taker(direct: Direct, number: int, level: str, key: str | int, keep: Emit |
                 kind = type(value)
                 if kind is str:
                     size += value.__sizeof__()
-                elif kind not in _PLAIN:
+                elif kind not in PLAIN:
                     usual = False
                     break
             if EXC_INFO in kwargs:
                 usual = False
             size += FIELD_BYTES * len(kwargs)
             extra = kwargs
-        if not usual or size > _USUAL_BYTES:
+        if not usual or size > USUAL_BYTES:
             text, extra, nested, exception, size = _unusual(text, kwargs, raised)
-        scope = active()
+            scope = active_about(raised)
+        else:
+            scope = active()
         if scope is not None:
             extra, nested, size = add_context(extra, nested, size, scope)
         put = producer.emit if keep is None else keep

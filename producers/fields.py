@@ -11,6 +11,10 @@ from logbus.producers.text import text_of
 
 #: Bytes that an entry takes beside its texts: tuple, floats, references.
 ENTRY_BYTES: Final = 200
+#: Bytes (estimated) of a record from which on each of its parts is held against its limit.
+USUAL_BYTES: Final = 8192
+#: Types of values, beside str, that travel as they are.
+PLAIN: Final = frozenset({int, float, bool, type(None)})
 #: The keyword of the standard library for an exception.
 EXC_INFO: Final = "exc_info"
 #: Characters of a name of a logger, module, function, level or thread.

@@ -129,13 +129,26 @@ _KEYS: Final = ", ".join(_CHECKS)
 
 #: One place in the ring: when it was kept (monotonic seconds), request, thread's ident and name, bytes, and the cell,
 #: which is empty once somebody has taken the record.
+#: Extra or nested fields of a record.
+_Fields = dict[str, Any] | None
 _Entry = tuple[float, Any, int, str, int, list[tuple[Any, ...]]]
 
 
 class Recorder:
     """The ring of one producer. Every method may be called in every thread and in signal handlers; none waits."""
 
-    __slots__ = ("_bytes", "_discarded", "_recorded", "_replayed", "_ring", "level", "records", "seconds", "trigger")
+    __slots__ = (
+        "_bytes",
+        "_discarded",
+        "_recorded",
+        "_replayed",
+        "_ring",
+        "level",
+        "records",
+        "seconds",
+        "spans",
+        "trigger",
+    )
 
     def __init__(self, flight: Flight) -> None:
         #: The lowest level that is kept: fronts look at it before they make anything.
@@ -144,6 +157,8 @@ class Recorder:
         self.trigger = flight.trigger
         self.records = flight.records
         self.seconds = flight.seconds
+        #: What adds the ids of a span to the fields of a record, where spans are in use (logbus.producers.tracing).
+        self.spans: Callable[[_Fields, _Fields, int], tuple[_Fields, _Fields, int]] | None = None
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -169,6 +184,8 @@ class Recorder:
 
         The caller has seen to it that the level is at least :attr:`level`, and has added the context's fields.
         """
+        if self.spans is not None:
+            extra, nested, size = self.spans(extra, nested, size)
         request = extra.get(REQUEST) if extra else None
         size += _ENTRY_BYTES
         cell = [(created, site, thread, message, extra, nested, exception)]

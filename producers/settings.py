@@ -42,7 +42,11 @@ _ENVIRONMENT: Final = {
     "on_full": "LOGBUS_ON_FULL",
     "shutdown_timeout": "LOGBUS_SHUTDOWN_TIMEOUT",
     "flight_recorder": "LOGBUS_FLIGHT_RECORDER",
+    "opentelemetry": "LOGBUS_OPENTELEMETRY",
 }
+#: What a switch is set to in the environment.
+_ON: Final = frozenset({"1", "on", "true", "yes"})
+_OFF: Final = frozenset({"0", "off", "false", "no"})
 #: The level that deployments of proxywhirl set already: it counts where nobody has said one.
 _DEPLOYED_LEVEL: Final = "PROXYWHIRL_LOG_LEVEL"
 
@@ -53,8 +57,9 @@ class ProducerSettings:
 
     ``component`` names the component of records whose logger names none (the root logger, ``__main__``).
     ``level`` is None where nobody has said one, ``flight_recorder`` where there is none. Empty ``worker`` and
-    ``app_name`` mean: found out per process. ``owner`` is the user (uid) to whom the directory of the endpoint has to
-    belong, where it is the default one; None where somebody has named it, who knows whose it is.
+    ``app_name`` mean: found out per process. ``opentelemetry`` is None for: where it is loaded. ``owner`` is the user
+    (uid) to whom the directory of the endpoint has to belong, where it is the default one; None where somebody has
+    named it, who knows whose it is.
     """
 
     endpoint: Endpoint
@@ -68,6 +73,7 @@ class ProducerSettings:
     on_full: OnFull = "shed_lowest"
     shutdown_timeout: float = SHUTDOWN_TIMEOUT
     flight_recorder: Flight | None = None
+    opentelemetry: bool | None = None
     owner: int | None = None
 
     def refusal(self) -> str | None:
@@ -209,6 +215,15 @@ def _level(value: object) -> int:
     return parse_level(value)
 
 
+def _switch(value: object) -> bool:
+    if isinstance(value, str):
+        word = value.strip().lower()
+        value = True if word in _ON else False if word in _OFF else value
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
 _CHECKS: Final[Mapping[str, Any]] = {
     "endpoint": _endpoint,
     "control": _endpoint,
@@ -221,6 +236,7 @@ _CHECKS: Final[Mapping[str, Any]] = {
     "on_full": _on_full,
     "shutdown_timeout": _seconds,
     "flight_recorder": Flight.of,
+    "opentelemetry": _switch,
 }
 _EXPECTED: Final[Mapping[str, str]] = {
     "endpoint": "a URL",
@@ -234,4 +250,5 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "on_full": "one of " + ", ".join(get_args(OnFull)),
     "shutdown_timeout": "seconds from 0 to 3600",
     "flight_recorder": "true, false or a table",
+    "opentelemetry": "true or false",
 }

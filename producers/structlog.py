@@ -9,7 +9,7 @@ the wrapper, it is not rendered either: its gate may have been opened for anothe
 application's own filter stands before the processor, so its level is a floor for the rules.
 
 structlog over the standard library (``structlog.stdlib.LoggerFactory``) needs either this or a ``LogbusHandler``: with
-both, each event arrives twice.
+both, each event arrives twice. Below ``logbus run`` it arrives once, from here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from typing import Any, Final, Unpack
 
 from logbus.errors import ConfigurationError
 from logbus.levels import LEVELS, STANDARD_LEVELS
-from logbus.producers.context import active, add_context
+from logbus.producers.context import active, active_about, add_context
+from logbus.producers.crossing import CROSSING, INSIDE
 from logbus.producers.exception import describe, from_text, weight
 from logbus.producers.fields import ENTRY_BYTES, EXC_INFO, fields_now, take_exception, word
 from logbus.producers.loguru import ProducerOptions
@@ -60,7 +61,9 @@ class StructlogProcessor:
             from structlog.contextvars import get_contextvars
         except ImportError as error:
             raise ConfigurationError(["StructlogProcessor: expected structlog, which is not installed"]) from error
-        self.producer = producer or producer_for(resolve(options))
+        settings = resolve(options)
+        self.producer = producer or CROSSING.instead(settings) or producer_for(settings)
+        CROSSING.mind_others()
         #: The loggers that have been seen.
         self.names: set[str] = set()
         self._drop: type[BaseException] = DropEvent
@@ -71,6 +74,10 @@ class StructlogProcessor:
 
     def __call__(self, logger: Any, method_name: str, event_dict: MutableMapping[str, Any]) -> Any:
         """Hands an event over, if the rules let it pass, and gives it back as it is."""
+        if CROSSING.producer is not None:
+            if INSIDE.record is not None and "_record" in event_dict:
+                return event_dict  # one of the standard library's, which a handler formats: it was taken there
+            INSIDE.processed = True
         floor, frame = FLOOR.get()
         frame = self._caller(frame)
         passes, recorder = True, self.producer.gate.recorder
@@ -127,7 +134,7 @@ class StructlogProcessor:
         size += ENTRY_BYTES + text_bytes(message)
         if exception is not None:
             size += weight(exception)
-        scope = active()
+        scope = active() if raised is None else active_about(raised)
         if scope is not None:
             extra, nested, size = add_context(extra, nested, size, scope)
         calling = self._calling_thread()

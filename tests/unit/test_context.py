@@ -7,12 +7,38 @@ import contextvars
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from typing import Any
 
+import loguru
 import pytest
+import structlog
 
-from logbus.producers.context import active, add_context, bind, clear_context, context, current_context
+from logbus.producers.calls import Way
+from logbus.producers.context import (
+    MAX_PATH_CHARS,
+    active,
+    active_about,
+    add_context,
+    bind,
+    bind_plain,
+    bind_plain_here,
+    clear_context,
+    context,
+    current_context,
+    first_scope,
+    hold,
+    is_open,
+    plain_scope,
+)
+from logbus.producers.direct import Direct
+from logbus.producers.loguru import LoguruSink
+from logbus.producers.request import request_scope
 from logbus.producers.sanitise import FIELD_BYTES, MAX_FIELDS
+from logbus.producers.structlog import StructlogProcessor
+from logbus.rules import Table
+from tests.kept import Kept
+from tests.requested import listen, log
 
 #: Whether threads get a copy of their creator's context.
 _INHERITS = bool(getattr(sys.flags, "thread_inherit_context", False))
@@ -24,7 +50,8 @@ def test_scopes_nest_and_restore() -> None:
     assert active() is None
     with context(request_id="r1", operation="outer"):
         with context(operation="inner", attempt=2):
-            assert current_context() == {"request_id": "r1", "operation": "inner", "attempt": 2}
+            inner = {"request_id": "r1", "operation": "inner", "operation_path": "outer/inner", "attempt": 2}
+            assert current_context() == inner
         assert current_context() == {"request_id": "r1", "operation": "outer"}
     assert active() is None
 
@@ -255,6 +282,134 @@ def test_generator_functions_are_refused() -> None:
             context(a=1)(function)
 
 
+def test_an_operation_inside_another_says_the_way() -> None:
+    """Every nested operation adds its name to the path; scopes that name none, or the same again, add nothing."""
+    with context(operation="api"), context(operation="api"), context(user="u"):
+        assert "operation_path" not in current_context()
+        with plain_scope({"operation": "proxied"}):
+            assert current_context() == {"operation": "proxied", "operation_path": "api/proxied", "user": "u"}
+            with context(operation="proxied"), context(operation="retry", attempt=2):
+                assert current_context()["operation_path"] == "api/proxied/retry"
+            assert current_context()["operation_path"] == "api/proxied"
+    assert active() is None
+
+
+def test_bind_renames_the_operation_where_it_is() -> None:
+    """Bound fields go no deeper: the last name of the path becomes another."""
+    with context(operation="api"):
+        bind(operation="rest")
+        assert current_context() == {"operation": "rest"}
+        with context(operation="first/part"):
+            bind(operation="second")
+            assert current_context()["operation_path"] == "rest/second"
+            bind_plain({"operation": "third"})
+            assert current_context()["operation_path"] == "rest/third"
+            bind(operation=None)
+            assert current_context()["operation_path"] == "rest/third"
+
+
+def test_a_path_may_be_said_by_the_application() -> None:
+    """A field of that name is taken as it is, and goes on from there."""
+    with context(operation="a", operation_path="x/a"), context(operation="b"):
+        assert current_context()["operation_path"] == "x/a/b"
+        with context(operation="c", operation_path=["no", "text"]), context(operation="d"):
+            assert current_context()["operation_path"] == "c/d"
+
+
+def test_an_operation_path_is_bounded() -> None:
+    """However deep it goes, the outermost names stay, the last one is the active one, and the text has an end."""
+    with ExitStack() as stack:
+        for n in range(50):
+            stack.enter_context(context(operation=f"o{n}"))
+        assert current_context()["operation_path"] == "o0/o1/o2/o3/o4/o5/o6/o49"
+        stack.enter_context(context(operation="x" * 5000))
+        assert len(current_context()["operation_path"]) <= MAX_PATH_CHARS
+
+
+def test_plain_fields_are_bounded_too() -> None:
+    """Where a scope is full of other fields the newest win, and the size stays that of what is there."""
+    with context(**{f"k{n}": "é" for n in range(MAX_FIELDS)}), plain_scope({"a": "1", "b": "22"}):
+        now = active()
+        assert now is not None
+        assert now[0] is not None
+        assert len(now[0]) == MAX_FIELDS
+        assert (now[0]["a"], now[0]["b"]) == ("1", "22")
+        assert now[2] == MAX_FIELDS * FIELD_BYTES + 4 * (MAX_FIELDS - 2) + 3
+    with context(operation="é"), plain_scope({"operation": "api"}):
+        now = active()
+        assert now is not None
+        assert now[2] == 2 * FIELD_BYTES + len("api") + 4 * len("é/api")
+
+
+def test_whether_a_scope_is_open() -> None:
+    """Fields that are bound without a scope open none; one that was left is not open any more."""
+    assert not is_open()
+    bind(a=1)
+    assert not is_open()
+    with context():
+        assert is_open()
+        with plain_scope({}):
+            assert is_open()
+    assert not is_open()
+
+
+def test_a_held_context_is_open_and_stands_alone() -> None:
+    """What is put in place of everything else forgets what was there, as a scope or as none."""
+
+    def look() -> tuple[bool, dict[str, Any]]:
+        return is_open(), current_context()
+
+    with context(a=1):
+        now = active()
+        inner = contextvars.copy_context()
+    with context(b=2):
+        other = contextvars.copy_context()
+        other.run(hold, now)
+        inner.run(hold, None)
+    assert other.run(look) == (True, {"a": 1})
+    assert inner.run(look) == (False, {})
+
+
+def test_a_record_about_an_exception_belongs_to_the_request_that_it_has_left(kept: Kept) -> None:
+    """Logged outside by whoever catches it: through logging, loguru or structlog; within a request nothing changes."""
+    listen(kept)
+    loguru.logger.add(LoguruSink(kept.producer))
+    told = structlog.wrap_logger(structlog.ReturnLogger(), processors=[StructlogProcessor(producer=kept.producer)])
+    direct: Any = Direct(loguru.logger, globals())
+    direct.follow(Way(kept.producer, Table(), 20))
+    for scope in (request_scope("r1"), context(user="u")):
+        with context(service="shop"):
+            try:
+                with scope, context(step=2):
+                    raise KeyError
+            except KeyError as error:
+                log.exception("logging")
+                log.error("logging", exc_info=error)
+                loguru.logger.exception("loguru")
+                direct.exception("direct")
+                told.exception("structlog")
+                with request_scope("r2"):
+                    log.exception("inside another")
+            log.info("no exception")
+    found = [(entry.message, {**(entry.extra or {})}) for entry in kept.entries]
+    left = {"service": "shop", "request_id": "r1", "step": 2}
+    names = ["logging", "logging", "loguru", "direct", "structlog"]
+    for first, fields in ((0, left), (7, {"service": "shop"})):
+        assert found[first : first + 7] == [
+            *((name, fields) for name in names),
+            ("inside another", {"service": "shop", "request_id": "r2"}),
+            ("no exception", {"service": "shop"}),
+        ]
+
+
+@pytest.mark.parametrize("raised", [None, 7, (1, 2, 3), (None, None, None), ("a", "b")])
+def test_what_is_no_exception_has_left_nothing(raised: Any) -> None:
+    """The record carries what is active, whatever it was given as an exception."""
+    assert active_about(raised) is None
+    with context(a=1):
+        assert active_about(raised) is active()
+
+
 def test_fields_of_a_record_win_over_the_context() -> None:
     """Joined fields are there once, whichever kind they are, and the shared dicts stay as they were."""
     with context(a=1, b=[1], c=[2]):
@@ -267,3 +422,37 @@ def test_fields_of_a_record_win_over_the_context() -> None:
         )
         assert add_context(None, None, 10, now) == (now[0], now[1], 10 + now[2])
         assert current_context() == {"a": 1, "b": [1], "c": [2]}
+
+
+def test_a_plain_scope_can_leave_fields_of_outside_out() -> None:
+    """They are gone inside, scalar or nested, counted no more, and back again afterwards."""
+    with context(proxy_id="p", source=["a", "list"], kept="k"):
+        outside = active()
+        with plain_scope({"request_id": "r"}, ("proxy_id", "source", "absent")):
+            assert current_context() == {"kept": "k", "request_id": "r"}
+            now = active()
+            assert now is not None
+            assert now[1:] == (None, 2 * FIELD_BYTES + len("k") + len("r"))
+        assert active() is outside
+    with plain_scope({}, ("proxy_id",)):
+        assert active() is None
+
+
+def test_a_first_scope_has_its_fields_and_ends_with_them() -> None:
+    """What is active inside is the dict that was given, counted as any other; what is bound inside ends with it."""
+    with context(request_id="r1", operation="sell"):
+        usual = active()
+    with first_scope({"request_id": "r1", "operation": "sell"}):
+        assert active() == usual
+        assert is_open()
+        assert bind_plain_here({"till": "four"})
+        assert current_context() == {"request_id": "r1", "operation": "sell", "till": "four"}
+    assert (current_context(), is_open()) == ({}, False)
+
+
+def test_nothing_is_bound_where_no_scope_is_open() -> None:
+    """What would outlive the call that binds it is not bound, and the caller is told."""
+    assert not bind_plain_here({"till": "four"})
+    bind(shop="one")
+    assert not bind_plain_here({"till": "four"})
+    assert current_context() == {"shop": "one"}

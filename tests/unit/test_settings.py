@@ -27,6 +27,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "LOGBUS_ON_FULL": ("on_full", "drop_oldest"),
     "LOGBUS_SHUTDOWN_TIMEOUT": ("shutdown_timeout", "0.5"),
     "LOGBUS_FLIGHT_RECORDER": ("flight_recorder", "level=TRACE,records=50"),
+    "LOGBUS_OPENTELEMETRY": ("opentelemetry", "Off"),
     "LOGBUS_ENDPOINT": ("endpoint", "tcp://127.0.0.1:5555"),
     "LOGBUS_CONTROL": ("control", "tcp://127.0.0.1:6666"),
 }
@@ -99,6 +100,7 @@ def test_every_setting_can_come_from_the_environment(tmp_path: Path) -> None:
     assert (found.on_full, found.shutdown_timeout) == ("drop_oldest", 0.5)
     assert (found.endpoint.port, found.control.port) == (5555, 6666)
     assert found.flight_recorder == Flight(level=5, records=50)
+    assert found.opentelemetry is False
 
 
 def test_every_setting_can_come_from_pyproject(write: Callable[[str, str], Path]) -> None:
@@ -176,6 +178,8 @@ WRONG: list[tuple[str, Any]] = [
     ("level", True),
     ("worker", []),
     ("flight_recorder", 1.5),
+    ("opentelemetry", "maybe"),
+    ("opentelemetry", 1),
     ("app_name", b"x"),
     ("capacity", 0),
     ("capacity", -1),

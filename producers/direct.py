@@ -80,24 +80,6 @@ class Direct(Logger):
         way: Way = self._way
         return calls.passes_now(way.table.decide(name), number, self._core, kwargs, way.otherwise)
 
-    def add(self, *args: Any, **kwargs: Any) -> Any:
-        """As loguru's; a handler of the application ends the automatic direct way at once."""
-        try:
-            return Logger.add(self, *args, **kwargs)  # type: ignore[no-untyped-call]
-        finally:
-            self._changed()
-
-    def remove(self, *args: Any, **kwargs: Any) -> Any:
-        """As loguru's; the handler of configure() comes back."""
-        try:
-            return Logger.remove(self, *args, **kwargs)  # type: ignore[no-untyped-call]
-        finally:
-            self._changed()
-
-    def _changed(self) -> None:
-        if self.__dict__["_followed"] is not None:
-            self._way.changed()
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_real"], name)
 

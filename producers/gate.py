@@ -38,7 +38,7 @@ LOOK_S: Final = 1.0
 
 
 def _nobody() -> None:
-    """The sender of a gate that has none."""
+    """The sender, or the producer, of a gate that has none."""
 
 
 class Front(Protocol):
@@ -59,8 +59,8 @@ class Front(Protocol):
     def apply(self, table: Table) -> bool:
         """Puts rules into force. False when it can't now: it is asked again soon, and must then do all of it."""
 
-    def look(self) -> None:
-        """Once a second: takes in what the application has loaded or changed since."""
+    def look(self) -> bool | None:
+        """Once a second: takes in what the application has loaded or changed since. False: ``apply`` it again soon."""
 
     def names(self) -> Iterable[str]:
         """The loggers that exist, by name."""
@@ -72,6 +72,8 @@ class Gate:
     def __init__(self, *, component: str = "") -> None:
         self.table = Table()
         self.recorder: Recorder | None = None
+        #: Called once a second, as fronts are: what else the application may have loaded.
+        self.look_too: Callable[[], object] = _nobody
         self._component = component
         self._worker, self._pid, self._host = "", 0, ""
         self._levels: Levels | None = None
@@ -139,9 +141,11 @@ class Gate:
                 self._wait_for([front for front in self._waiting if not _applied(front, self.table)])
             if now >= self._look_at:
                 self._look_at = now + LOOK_S
-                for front in list(self._fronts):
-                    with contextlib.suppress(Exception):  # the application's objects: they may do anything
-                        front.look()
+                late = [front for front in self._fronts if not _looked(front) and front not in self._waiting]
+                if late:
+                    self._retry_s = RETRY_S
+                    self._wait_for([*self._waiting, *late])
+                self.look_too()
                 if self.recorder is not None:
                     self.recorder.trim()
             self._schedule()
@@ -221,6 +225,13 @@ def _applied(front: Front, table: Table) -> bool:
         return front.apply(table)
     except Exception:  # the application's loggers may do anything; the operator sees a worker that does not confirm
         return False
+
+
+def _looked(front: Front) -> bool:
+    try:
+        return front.look() is not False
+    except Exception:  # the application's objects: they may do anything
+        return True
 
 
 def read_snapshot(path: Path) -> Levels | None:

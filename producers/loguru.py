@@ -23,7 +23,8 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
-from logbus.producers.context import active, add_context
+from logbus.producers.context import active, active_about, add_context
+from logbus.producers.crossing import CROSSING, INSIDE, is_taken
 from logbus.producers.exception import describe, weight
 from logbus.producers.fields import ENTRY_BYTES, EXC_INFO, fields_now, take_exception, word
 from logbus.producers.producer import Emit, Producer, producer_for
@@ -53,6 +54,7 @@ class ProducerOptions(TypedDict, total=False):
     on_full: str | None
     shutdown_timeout: float | None
     flight_recorder: bool | str | Mapping[str, Any] | None
+    opentelemetry: bool | None
 
 
 def loguru_sink(*, producer: Producer | None = None, **options: Unpack[ProducerOptions]) -> LoguruSink:
@@ -63,7 +65,8 @@ def loguru_sink(*, producer: Producer | None = None, **options: Unpack[ProducerO
     """
     from logbus.producers.loguru_front import follow_rules
 
-    sink = LoguruSink(producer or producer_for(resolve(options)))
+    settings = resolve(options)
+    sink = LoguruSink(producer or CROSSING.instead(settings) or producer_for(settings))
     follow_rules(sink.producer)
     return sink
 
@@ -80,9 +83,9 @@ def loguru_handler(
     return loguru_sink(producer=producer, **options).handler(level)
 
 
-def sinks_of(producer: Producer) -> list[LoguruSink]:
-    """The sinks of a producer that loguru has, whoever added them (one just made counts as added)."""
-    return [sink for sink in list(_SINKS) if sink.producer is producer]
+def sinks_of(producer: Producer | None = None) -> list[LoguruSink]:
+    """The sinks of a producer, or all, that loguru has, whoever added them (one just made counts as added)."""
+    return [sink for sink in list(_SINKS) if producer is None or sink.producer is producer]
 
 
 class LoguruSink:
@@ -112,7 +115,7 @@ class LoguruSink:
     write = __call__
 
     def stop(self) -> None:
-        """Loguru has removed this sink. It holds its lock, so that nothing can be added from here."""
+        """Loguru has removed this sink. It holds its lock, so that nothing can be put back from here."""
         _SINKS.discard(self)
         self.producer.gate.look_soon()
 
@@ -140,6 +143,8 @@ class LoguruSink:
 
     def take(self, record: Record) -> bool:
         """Hands over a record, if the rules let it pass. Always False: as a filter, it spares loguru all other work."""
+        if INSIDE.record is not None and is_taken(record["message"]):
+            return False  # a handler of the standard library passes on what was taken there
         try:
             put = self._way(record)
         except Exception:  # not a record that rules can say anything of
@@ -181,7 +186,7 @@ def _entry(record: Record) -> tuple[Any, ...]:
         raised = found or raised
     extra, nested, size = split_extra(fields.items())
     size += ENTRY_BYTES + text_bytes(message)
-    scope = active()
+    scope = active() if raised is None else active_about(raised)
     if scope is not None:
         extra, nested, size = add_context(extra, nested, size, scope)
     exception = None

@@ -7,16 +7,24 @@ between two handlers, one added and one removed, records would be lost or double
 
 Where that handler is loguru's only one, modules' loggers are replaced (:mod:`logbus.producers.direct`), unless
 ``source`` says otherwise: "handler" never does it; "direct" always, and other handlers then don't see those records.
-Without a word the direct way ends at once when the application adds a handler through one of our objects, and within a
-second when it does so otherwise. The handler stays in either case for what takes loguru's way, so that no record is
-lost or doubled when the way changes.
+Without a word the direct way ends as soon as the application adds a handler, before its call returns, and begins again
+when that goes. The handler stays in either case for what takes loguru's way, so that no record is lost or doubled when
+the way changes.
 
-The application may remove every handler, as libraries do that set up logging of their own: ours comes back, by the
-next look (once a second), or at once if it went through one of our objects. ``configure(loguru=False)`` is how to be
-rid of it. It can't come back from inside ``stop()``, where loguru holds its lock, which is not re-entrant.
+The application may remove every handler, as libraries do that set up logging of their own: ours stays, since loguru's
+methods are wrapped (:mod:`logbus.producers.loguru_class`). What goes past them tells our sink, or is seen by the next
+look, once a second; then the sender puts the handler back, as soon as loguru's lock is free. It can't come back from
+inside ``stop()``, where that lock is held, which is not re-entrant. ``configure(loguru=False)`` is how to be rid of it.
 
-Loguru has no public way to see its handlers or to change a level. The names used inside are checked first; a loguru
-that has others keeps a handler for every level and the filter: right, and as dear as any filter of loguru's.
+An application may also add a sink of ours itself, for the same producer: while it is there our handler is closed, so
+that no record comes twice.
+
+A worker may be configured before anybody has imported loguru: it is attached at the end of that import, before the
+importing statement goes on, so that there is no record that it misses. One that is loaded anew has another core, which
+is attached then; our handler stays in the one before, for whoever still has that logger.
+
+Of a loguru with other names inside (:mod:`logbus.producers.loguru_core`) the handler takes every level and its filter
+decides: right, and as dear as any filter of loguru's.
 """
 
 from __future__ import annotations
@@ -25,11 +33,14 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from logbus.errors import ConfigurationError
+from logbus.producers.imports import when_imported
 from logbus.producers.loguru import LoguruSink, sinks_of
+from logbus.producers.loguru_class import LoguruClass
+from logbus.producers.loguru_core import CLOSED, Core
 from logbus.producers.threshold import threshold
 from logbus.rules import Table
 
@@ -41,8 +52,10 @@ if TYPE_CHECKING:
 #: How loguru's records come: by our handler alone, or past loguru. None: direct where ours is the only handler.
 Source = Literal["direct", "handler"]
 
-#: What is used of loguru's core beyond what it documents.
-_INSIDE: Final = ("handlers", "min_level", "lock", "levels", "extra", "patcher", "activation_list")
+#: The module whose end of import is the moment.
+_LOGURU: Final = "loguru"
+#: Seconds that who adds or removes a handler waits for another thread that is at work here; a look takes milliseconds.
+CHANGE_S: Final = 1.0
 
 
 class LoguruFront:
@@ -54,41 +67,72 @@ class LoguruFront:
         self._gate: Gate | None = None
         self._producer: Producer | None = None
         self._real: Any = None
-        self._core: Any = None
+        self._core: Core | None = None
+        self._class: LoguruClass | None = None
         self._places: Places | None = None
         self._sink: LoguruSink | None = None
+        #: Our handler: its id, and loguru's object, to be put back as it is.
         self._handler: int | None = None
+        self._held: Any = None
+        #: Sinks that the application has added.
+        self._theirs: weakref.WeakSet[LoguruSink] = weakref.WeakSet()
+        #: Our sinks in cores that are loguru's no more.
+        self._left: weakref.WeakSet[LoguruSink] = weakref.WeakSet()
         self._level = 0
         self._source: Source | None = None
         self._table = Table()
         self._direct = False
+        #: What cancels the wait for loguru's import.
+        self._forget: Callable[[], None] | None = None
         self._guard = threading.RLock()
 
-    def begin(self, producer: Producer, *, level: int, source: Source | None = None) -> None:
+    def begin_when_imported(
+        self, producer: Producer, *, level: int, source: Source | None = None, beside: bool = False
+    ) -> None:
+        """As :meth:`begin`, now if loguru is loaded, else at the end of its import; in place of an earlier call.
+
+        Until :meth:`leave`, it is done again when loguru is loaded anew. Raises nothing.
+        """
+        earlier = self._forget
+        self._forget = when_imported(_LOGURU, lambda _: self.begin(producer, level=level, source=source, beside=beside))
+        if earlier is not None:  # last: of two that are called in one import the later one counts
+            earlier()
+
+    def forget_import(self) -> None:
+        """Loguru is left alone if it is imported from now on."""
+        forget, self._forget = self._forget, None
+        if forget is not None:
+            forget()
+
+    def begin(self, producer: Producer, *, level: int, source: Source | None = None, beside: bool = False) -> None:
         """Makes loguru log to a producer; ``level`` is that of modules on which no rule says anything.
 
-        Loguru's own handler (id 0, stderr) goes, handlers of the application stay. Where the application has added
-        one for this producer itself it stays the only one. Raises ConfigurationError when loguru is not installed.
+        Loguru's own handler (id 0, stderr) goes, unless ours is put ``beside`` it; those of the application stay. Where
+        it has added one for this producer itself that stays the only one. Raises ConfigurationError when loguru is not
+        installed.
         """
         try:
             from loguru import logger
         except ImportError as error:
             raise ConfigurationError(["loguru=True: expected loguru, which is not installed"]) from error
         real: Any = getattr(logger, "_real", logger)
+        if self._real is not None and self._real is not real:
+            self._move_out()
         with self._guard:
-            self._real, self._core = real, _inside(real)
+            self._real, self._core = real, Core.of(real)
             self._producer, self._level, self._source = producer, level, source
             self._table = producer.gate.table
-            if any(sink is not self._sink for sink in sinks_of(producer)):
-                self._drop_handler()
-            elif self._sink is None:
+            if self._class is None:
+                ours = {self._sink, *self._left}
+                self._theirs.update(sink for sink in sinks_of() if sink not in ours)
+                self._class = LoguruClass(real, self)
+            if self._sink is None:
                 self._sink = LoguruSink(producer, level)
-                self._handler = None
             else:
                 self._sink.level, self._sink.producer = level, producer  # one step for whoever logs: nothing is doubled
             self._act()
-            with contextlib.suppress(ValueError):
-                real.remove(0)
+            if not beside:
+                self._class.take_default()
         _leave_to_configure(producer)
         producer.gate.attach(self)
 
@@ -106,23 +150,43 @@ class LoguruFront:
         """Lets go of the rules: every module has its logger back, and our handler its own level.
 
         The handler stays: what is logged after a shutdown is counted as dropped, and a later begin() takes it over.
+        A loguru that is imported later is left alone.
         """
+        self.forget_import()
+        self._leave()
+
+    def _leave(self) -> None:
         with self._guard:
             if self._places is not None:
                 self._places.give_back()
             self._places, self._direct, self._table = None, False, Table()
             with contextlib.suppress(Exception):  # loguru is not what it was: its handler stays as it is
                 self._open()
+            if self._class is not None:
+                self._class.give_back()
+            self._class = None
             gate, self._gate = self._gate, None
         if gate is not None:
             gate.detach(self)
 
     def end(self) -> None:
         """Gives loguru back as the application had it, but for the handler that it brings."""
+        remove = self._class.remove if self._class is not None else None
         self.leave()
         with self._guard:
-            self._drop_handler()
-            self._producer = None
+            if self._handler is not None:
+                with contextlib.suppress(ValueError):
+                    (remove or self._real.remove)(self._handler)
+            self._sink = self._handler = self._held = self._producer = None
+            self._theirs.clear()
+
+    def _move_out(self) -> None:
+        """Lets go of a loguru that was loaded anew since: our handler stays in that core, as those of others do."""
+        self._leave()
+        with self._guard:
+            if self._sink is not None:
+                self._left.add(self._sink)
+            self._sink = self._handler = self._held = self._core = None
 
     def apply(self, table: Table) -> bool:
         """Puts rules into force; False while somebody holds loguru's lock, or changes something here."""
@@ -134,13 +198,41 @@ class LoguruFront:
         finally:
             self._guard.release()
 
-    def look(self) -> None:
-        """Takes in what is new: modules, handlers of the application, the removal of ours."""
-        if self._guard.acquire(blocking=False):
+    def look(self) -> bool:
+        """Takes in what is new: modules, handlers of the application, the removal of ours. False when it can't now."""
+        if not self._guard.acquire(blocking=False):
+            return False
+        try:
+            return self._act()
+        finally:
+            self._guard.release()
+
+    def own(self) -> int | None:
+        """The id of our handler."""
+        return self._handler
+
+    def others(self) -> list[int] | None:
+        """The ids of all handlers but ours; None where they can't be known."""
+        core = self._core
+        return None if core is None else [each for each in core.handlers if each != self._handler]
+
+    def added(self, sink: Any) -> None:
+        """The application has added this sink."""
+        if isinstance(sink, LoguruSink):
+            sink.added()
+            self._theirs.add(sink)
+
+    def changed(self) -> None:
+        """The application has changed its handlers: the direct way ends, or begins, before its call returns."""
+        done = False
+        if self._guard.acquire(timeout=CHANGE_S):
             try:
-                self._act()
+                done = self._act()
             finally:
                 self._guard.release()
+        producer = self._producer
+        if not done and producer is not None:
+            producer.gate.look_soon()
 
     def names(self) -> Iterable[str]:
         """The modules that use loguru: those whose logger is ours, and those that the handler has seen."""
@@ -167,37 +259,26 @@ class LoguruFront:
         return True
 
     def _put_back(self, sink: LoguruSink) -> bool:
-        """Adds the handler if loguru has it not, or no more."""
+        """Adds the handler if loguru has it not, or no more. False when loguru's lock was not free."""
         core = self._core
-        if core is None:
-            if sink.attached and self._handler is not None:
-                return True
-        elif self._handler in core.handlers:
-            return True
-        elif core.lock.locked():
-            # A look before, since add() waits for the lock, and its holder may wait for the sender, in a flush.
-            return False
-        self._handler = self._real.add(**sink.handler(0 if core is None else self._threshold()))
+        if self._handler is not None and core is not None:
+            if self._handler not in core.handlers and not core.put(self._handler, self._held):
+                return False
+        elif self._class is not None and not (self._handler is not None and sink.attached):
+            self._handler = self._class.add(**sink.handler(0 if core is None else self._threshold()))
+            self._held = None if core is None else core.handlers[self._handler]
         sink.added()
         return True
 
     def _open(self) -> bool:
-        """Sets the handler's level to the lowest that any module needs."""
-        core = self._core
-        if core is None:
+        """Sets the handler's level to the lowest that any module needs; one of the application's is enough."""
+        if self._core is None or self._handler is None:
             return True
-        wanted = self._threshold()
-        handler = core.handlers.get(self._handler)  # another thread may have removed it just now
-        if handler is None or handler.levelno == wanted:
-            return True
-        if not core.lock.acquire(blocking=False):
-            return False
-        try:
-            handler._levelno = wanted
-            core.min_level = min((each.levelno for each in core.handlers.values()), default=float("inf"))
-        finally:
-            core.lock.release()
-        return True
+        return self._core.open(self._handler, CLOSED if self._is_doubled() else self._threshold())
+
+    def _is_doubled(self) -> bool:
+        """Whether the application has added a sink itself that leads to the producer."""
+        return self._producer is not None and any(sink in self._theirs for sink in sinks_of(self._producer))
 
     def _threshold(self) -> int:
         recorder = self._producer.gate.recorder if self._producer is not None else None
@@ -218,16 +299,10 @@ class LoguruFront:
 
             if self._places is None:
                 self._places = Places(self._real)
-            self._places.take(Way(self._producer, self._table, self._level, self.look))
+            self._places.take(Way(self._producer, self._table, self._level))
         elif self._direct and self._places is not None:
             self._places.give_back()
         self._direct = direct
-
-    def _drop_handler(self) -> None:
-        if self._handler is not None:
-            with contextlib.suppress(ValueError):
-                self._real.remove(self._handler)
-        self._sink = self._handler = None
 
 
 class SinkFront:
@@ -278,10 +353,3 @@ def _leave_to_configure(producer: Producer) -> None:
     front = _OTHERS.pop(producer, None)
     if front is not None:
         producer.gate.detach(front)
-
-
-def _inside(real: Any) -> Any:
-    """Loguru's core, if it has what we use of it; else None."""
-    core: Any = getattr(real, "_core", None)
-    known = all(hasattr(core, name) for name in _INSIDE)
-    return core if known and all(hasattr(each, "_levelno") for each in core.handlers.values()) else None

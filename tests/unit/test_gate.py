@@ -51,11 +51,12 @@ class RecordingFront:
             self.tables.append(table)
         return not self.busy
 
-    def look(self) -> None:
+    def look(self) -> bool:
         """Counts it."""
         self.looks += 1
         if self.broken:
             raise RuntimeError("broken")
+        return not self.busy
 
     def names(self) -> Iterator[str]:
         """What the test put there."""
@@ -159,6 +160,22 @@ def test_a_look_that_fails_stops_nobody(gate: Gate, front: RecordingFront) -> No
     front.broken = True
     gate.tick()
     assert front.looks == 1
+
+
+def test_a_look_that_could_not_be_is_made_up_for_soon(gate: Gate, front: RecordingFront) -> None:
+    """A front that is busy is asked again in milliseconds, until it has done all; what is in force stays confirmed."""
+    gate.attach(front)
+    gate.take(levels(1), welcome=True)
+    front.busy = True
+    gate.look_soon()
+    gate.tick()
+    assert gate.due - time.monotonic() < 0.5
+    assert gate.in_force == (1, "a")
+    before, front.busy = len(front.tables), False
+    eventually(lambda: gate.tick() or len(front.tables) > before)
+    gate.tick()
+    assert len(front.tables) == before + 1
+    assert gate.in_force == (1, "a")
 
 
 def test_who_lost_something_is_looked_at_soon(gate: Gate, front: RecordingFront) -> None:

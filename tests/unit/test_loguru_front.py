@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from types import ModuleType
@@ -11,7 +12,7 @@ import pytest
 from loguru import logger
 
 from logbus.errors import ConfigurationError
-from logbus.producers import loguru_front
+from logbus.producers import loguru_core
 from logbus.producers.context import context
 from logbus.producers.direct import Direct
 from logbus.producers.loguru import loguru_handler, loguru_sink, sinks_of
@@ -32,6 +33,11 @@ def levels() -> list[int]:
     """The levels of loguru's handlers, and its lowest."""
     core = real()._core
     return [*(handler.levelno for handler in core.handlers.values()), core.min_level]
+
+
+def past(method: str, *args: Any, **kwargs: Any) -> Any:
+    """Calls loguru's own method past what stands for it, as whoever got hold of it before."""
+    return inspect.unwrap(getattr(type(real()), method))(real(), *args, **kwargs)
 
 
 def test_it_replaces_only_the_handler_that_loguru_brings(kept: Kept) -> None:
@@ -133,7 +139,7 @@ def test_a_handler_of_the_application_for_the_same_producer_is_enough(kept: Kept
 
 
 def test_it_is_direct_while_there_is_no_other_handler(kept: Kept) -> None:
-    """A handler that is added through one of our loggers is heard at once, one added otherwise after a look."""
+    """A handler that is added or removed is heard at once, one that is added past loguru's class after a look."""
     LOGURU.begin(kept.producer, level=20)
     assert LOGURU.kind() == "direct"
     assert is_direct(logger)
@@ -144,9 +150,9 @@ def test_it_is_direct_while_there_is_no_other_handler(kept: Kept) -> None:
     logger.info("both")
     assert (kept.messages, theirs) == (["both"], ["both\n"])
     logger.remove(identity)
-    LOGURU.look()
     assert LOGURU.kind() == "direct"
-    real().add(theirs.append, format="{message}")
+    assert is_direct(logger)
+    past("add", theirs.append, format="{message}")
     logger.info("not seen")
     LOGURU.look()
     logger.info("seen")
@@ -167,20 +173,73 @@ def test_the_source_may_be_chosen(kept: Kept, source: Any, kind: str) -> None:
 
 
 def test_our_handler_comes_back(kept: Kept) -> None:
-    """An application that removes every handler loses ours until the next look, or not at all through our loggers."""
+    """Who removes every handler past loguru's class loses ours until the next look; it is the same one, same level."""
     LOGURU.begin(kept.producer, level=20, source="handler")
     kept.rule(Rule("elsewhere", 10))
-    real().remove()
+    (handler,) = real()._core.handlers.values()
+    past("remove")
     assert not sinks_of(kept.producer)
     logger.info("to nobody")
     LOGURU.look()
     assert levels() == [10, 10]
+    assert list(real()._core.handlers.values()) == [handler]
     logger.info("back")
     LOGURU.begin(kept.producer, level=20)
     logger.remove()
     assert LOGURU.kind() == "direct"
     logger.bind(a=1).info("by the handler")
     assert kept.messages == ["back", "by the handler"]
+
+
+def test_a_removal_past_the_class_is_mended_by_another_thread(kept: Kept) -> None:
+    """The sink has the gate look, which does not wait for loguru's lock; once that is free the next turn mends it."""
+    LOGURU.begin(kept.producer, level=20)
+    woken = threading.Event()
+    kept.gate.wake = woken.set
+
+    class Slow:
+        """A sink whose end takes as long as the test wants, while loguru holds its lock."""
+
+        def __init__(self) -> None:
+            self.stopping, self.go_on = threading.Event(), threading.Event()
+
+        def write(self, message: str) -> None:
+            """Takes it."""
+
+        def stop(self) -> None:
+            """Waits for the test."""
+            self.stopping.set()
+            assert self.go_on.wait(30)
+
+    slow = Slow()
+    past("add", slow)
+    thread = threading.Thread(target=past, args=("remove",))
+    thread.start()
+    assert slow.stopping.wait(30)
+    assert woken.is_set()
+    kept.gate.tick()
+    assert levels() == [float("inf")]
+    slow.go_on.set()
+    thread.join(30)
+    kept.gate.due = 0.0
+    kept.gate.tick()
+    assert levels() == [20, 20]
+    logger.bind(a=1).info("by the handler")
+    assert kept.messages == ["by the handler"]
+
+
+def test_a_sink_of_ours_that_the_application_adds_is_enough(kept: Kept) -> None:
+    """While it is there nothing comes twice, at its own level; when it goes ours is open again."""
+    LOGURU.begin(kept.producer, level=20)
+    made: Any = loguru_handler(level="WARNING", producer=kept.producer)
+    logger.info("made, not added")
+    (identity,) = logger.configure(handlers=[made])
+    logger.info("below the floor")
+    logger.warning("once")
+    logger.remove(identity)
+    logger.info("again")
+    logger.bind(a=1).info("by the handler")
+    assert kept.messages == ["made, not added", "once", "again", "by the handler"]
 
 
 def test_nothing_waits_for_loguru_s_lock(kept: Kept) -> None:
@@ -190,13 +249,11 @@ def test_nothing_waits_for_loguru_s_lock(kept: Kept) -> None:
         kept.rule(Rule("test_loguru_front", 10))
         assert not kept.confirmed()
         assert levels() == [20, 20]
-    real().remove()
+    past("remove")
     with real()._core.lock:
-        LOGURU.look()
+        assert LOGURU.look() is False
         assert levels() == [float("inf")]
-    kept.gate.due = 0.0
-    assert eventually(kept.gate.tick)
-    assert kept.confirmed()
+    eventually(lambda: kept.gate.tick() or kept.confirmed())
     logger.debug("live")
     assert kept.messages == ["live"]
 
@@ -253,7 +310,7 @@ def test_the_end_gives_everything_back(kept: Kept) -> None:
 
 def test_a_loguru_with_other_names_inside_is_filtered(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing is known of its inside, its handler takes everything and the filter decides."""
-    monkeypatch.setattr(loguru_front, "_INSIDE", ("of_another_version",))
+    monkeypatch.setattr(loguru_core, "_INSIDE", ("of_another_version",))
     LOGURU.begin(kept.producer, level=20, source="direct")
     assert LOGURU.kind() == "filter"
     logger.debug("below")

@@ -46,7 +46,7 @@ def places() -> Iterator[Places]:
 
 def way() -> Way:
     """A way to a producer without rules."""
-    return Way(Kept().producer, Table(), 20, lambda: None)
+    return Way(Kept().producer, Table(), 20)
 
 
 def is_direct(found: Any) -> bool:

@@ -45,7 +45,15 @@ def doctor(ctx: click.Context, *, control: str | None, name: str | None, timeout
 
 
 def examine(*, control: str | None, name: str | None, timeout: float) -> Iterator[Finding]:
-    """Every finding, in the order in which one would look."""
+    """Every finding, in the order in which one would look; last what takes longest, which has begun first."""
+    from logbus.cli.proxywhirl import looking
+
+    with looking() as proxywhirl:
+        yield from _examine(control=control, name=name, timeout=timeout)
+        yield from proxywhirl()
+
+
+def _examine(*, control: str | None, name: str | None, timeout: float) -> Iterator[Finding]:
     from logbus.bus import runtime_directory, state_directory
     from logbus.cli import contact, machine, surroundings
     from logbus.cli.remote_sinks import remote_sinks

@@ -76,6 +76,7 @@ class Roll:
         self._ledger = ledger
         self._pages = pages
         self._fresh = fresh
+        self._began_us = time.time_ns() // 1000
         #: Masks the names that stand in a page; those in frames are masked as they come.
         self._mask = mask
         self._members: dict[bytes, Member] = {
@@ -297,7 +298,7 @@ class Roll:
             row.started_us = meta.started_us
             dropped = page.totals.by_reason()
             sent = max(page.totals.sent, row.next_seq)
-            losses = self._expect(member, sent)
+            losses = self._expect(member, sent, since_us=meta.started_us)
             buffered = page.totals.emitted - sum(dropped) - sent
             if buffered > 0:
                 row.lost[WORKER_LOST] += buffered
@@ -341,15 +342,15 @@ class Roll:
         change.worker(member.row)
         return member
 
-    def _expect(self, member: Member, seq: int) -> list[Loss]:
-        """Books what lies between the next number expected and the one that came."""
+    def _expect(self, member: Member, seq: int, *, since_us: int = 0) -> list[Loss]:
+        """Books what lies between the next number expected and the one that came, from a worker that began then."""
         row = member.row
         missing = seq - row.next_seq
         if missing <= 0:
             return []
         first = row.next_seq
         row.next_seq = seq
-        if self._fresh and row.collected == 0 and first == 0:
+        if self._fresh and row.collected == 0 and first == 0 and since_us <= self._began_us:
             # A new ledger and an old worker: an earlier ledger knew what became of these, and it is gone.
             row.unknown += missing
             row.exact = False

@@ -191,6 +191,11 @@ class Counters:
             _add(totals, chunk.tolist())
         return totals
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """The file descriptors that hold the page and its lock; none where the counters are not on disk."""
+        return () if self._fd < 0 else (self._fd, self._lock_fd)
+
     def close(self, *, unlink: bool = False) -> None:
         """Lets go of the file (and of its lock); the cells stay writable until they are garbage."""
         if self._fd >= 0:

@@ -13,6 +13,7 @@ import logging
 import sys
 from typing import Final
 
+from logbus.producers.aside import ASIDE
 from logbus.producers.here import Conditions, level_here
 
 #: Above every level: nothing is recorded.
@@ -48,5 +49,5 @@ class Answers(dict[int, bool]):
         """Whether a record passes here, recorder or not."""
         at = level_here(self.conditions) if self.conditions else None
         if at is None:
-            at = self._logger.getEffectiveLevel()
+            at = ASIDE.gate_level(self._logger)
         return level >= at and self._logger.manager.disable < level

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 import warnings
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
 from logbus.errors import ConfigurationError
+from logbus.producers.crossing import CROSSING
 from logbus.producers.handler import LogbusHandler
 from logbus.producers.loguru_front import LOGURU, Source
 from logbus.producers.producer import EXITS, Producer, Stats, all_producers, producer_for
 from logbus.producers.settings import resolve
 from logbus.producers.stdlib import STDLIB
 from logbus.producers.structlog_front import STRUCTLOG
+from logbus.producers.uncaught import UNCAUGHT
+from logbus.producers.warned import WARNED
 
 #: Seconds that configure() waits for a collector's welcome, at most, and only where one seems to be.
 WELCOME_TIMEOUT: Final = 0.1
@@ -38,9 +40,12 @@ def configure(
     on_full: str | None = None,
     shutdown_timeout: float | None = None,
     flight_recorder: bool | str | Mapping[str, Any] | None = None,
+    opentelemetry: bool | None = None,
     loguru: bool | None = None,
     source: Source | None = None,
     sigterm: bool = True,
+    uncaught: bool = True,
+    capture_warnings: bool | None = None,
 ) -> Producer:
     """Makes this process a worker: its stdlib root logger, and loguru when it is in use, log to the collector.
 
@@ -60,12 +65,19 @@ def configure(
         shutdown_timeout: seconds for the drain at exit, at most.
         flight_recorder: True, or a table of what to keep: ``level`` (default "DEBUG"), ``trigger`` ("ERROR"),
             ``records`` (1000, at most 10,000) and ``seconds`` (60). Off by default.
-        loguru: attach to loguru; by default if it has been imported. Loguru's own default handler (id 0, stderr)
-            is replaced, handlers that the application added stay. False gives it back.
+        opentelemetry: records carry ``trace_id`` and ``span_id`` of the span in which they are logged. By default
+            where OpenTelemetry's API is loaded, also later; True loads it now, False never looks.
+        loguru: attach to loguru; by default if it has been imported, else as soon as it is. Loguru's own default
+            handler (id 0, stderr) is replaced, handlers that the application added stay. True imports it now; False
+            gives it back, and leaves it alone.
         source: how loguru's records come. "handler": through loguru. "direct": past it, from the modules that have
             loguru's ``logger`` among their globals; other handlers don't see those. By default directly while there
             is no other handler.
         sigterm: drain on SIGTERM where the application has no handler of its own (main thread only).
+        uncaught: what nobody catches, in the main thread, in threads, tasks and multiprocessing children, becomes a
+            record of the logger ``uncaught``; stderr shows what it showed. False gives the hooks back.
+        capture_warnings: warnings become records of the logger ``py.warnings``, and are shown as before. False gives
+            the hook back; by default nothing changes, and at first they are not captured.
 
     Returns:
         The producer of this process.
@@ -85,33 +97,76 @@ def configure(
         "on_full": on_full,
         "shutdown_timeout": shutdown_timeout,
         "flight_recorder": flight_recorder,
+        "opentelemetry": opentelemetry,
     }
     settings = resolve(given)
     if source not in (None, *get_args(Source)):
         raise ConfigurationError([f"source= {source!r}: expected one of {', '.join(get_args(Source))}"])
     producer = producer_for(settings)
-    if loguru if loguru is not None else "loguru" in sys.modules:
-        # Before an earlier producer ends: what is logged meanwhile goes to the one or to the other.
-        LOGURU.begin(producer, level=settings.level if settings.level is not None else logging.INFO, source=source)
-    elif loguru is False:
+    if loguru is False:
         LOGURU.end()
-    STRUCTLOG.serve(producer)
+    else:
+        # Before an earlier producer ends: what is logged meanwhile goes to the one or to the other.
+        floor = settings.level if settings.level is not None else logging.INFO
+        if loguru:
+            LOGURU.begin(producer, level=floor, source=source)
+        LOGURU.begin_when_imported(producer, level=floor, source=source)
     root = logging.getLogger()
-    _attach(root, producer)
+    if CROSSING.producer is not None:
+        _cross(producer)
+    else:
+        _attach(root, producer)
     if settings.level is not None:
         root.setLevel(settings.level)
     elif STDLIB.own_level(root) == logging.WARNING:  # what a root logger has when nobody has chosen
         root.setLevel(logging.INFO)
+    if capture_warnings is None:
+        capture_warnings = WARNED.is_installed
+    serve(producer, uncaught=uncaught, capture_warnings=capture_warnings, sigterm=sigterm)
+    if refusal := open_now(producer):
+        # Last: where warnings are errors the worker is configured all the same.
+        warnings.warn(f"logbus: {refusal}", RuntimeWarning, 2)
+    return producer
+
+
+def serve(producer: Producer, *, uncaught: bool, capture_warnings: bool, sigterm: bool) -> None:
+    """Leads to a producer what every worker has, whatever made it one: level rules, crashes, warnings, the exits."""
+    STRUCTLOG.serve(producer)
     producer.gate.attach(STDLIB)
+    if uncaught:
+        UNCAUGHT.install(producer)
+    else:
+        UNCAUGHT.uninstall()
+    if capture_warnings:
+        WARNED.install(producer)
+    else:
+        WARNED.uninstall()
     if sigterm:
         EXITS.drain_on_sigterm()
+
+
+def open_now(producer: Producer) -> str | None:
+    """Opens it, and waits a moment for a collector's welcome. What is wrong where its records have to wait, or None."""
     producer.reopen()
-    if refusal := settings.refusal():
-        # Last: where warnings are errors the worker is configured all the same.
-        warnings.warn(f"logbus: records wait in this process: {refusal}; set LOGBUS_RUNTIME_DIR", RuntimeWarning, 2)
-    elif os.path.exists(settings.endpoint.lock):  # no error where the directory may not be passed
+    if refusal := waits(producer):
+        return refusal
+    if os.path.exists(producer.settings.endpoint.lock):  # no error where the directory may not be passed
         producer.wait_welcome(WELCOME_TIMEOUT)
-    return producer
+    return None
+
+
+def waits(producer: Producer) -> str | None:
+    """Why the records of a producer have to wait in this process, as a sentence; None if they don't."""
+    refusal = producer.settings.refusal()
+    return None if refusal is None else f"records wait in this process: {refusal}; set LOGBUS_RUNTIME_DIR"
+
+
+def _cross(producer: Producer) -> None:
+    """Below ``logbus run`` every record is taken where it crosses, and no handler is needed."""
+    earlier = CROSSING.producer
+    CROSSING.begin(producer)
+    if earlier is not None and earlier is not producer:
+        earlier.shutdown()
 
 
 def _attach(root: logging.Logger, producer: Producer) -> None:
@@ -149,9 +204,13 @@ def flush(timeout: float) -> bool:
 def shutdown(timeout: float | None = None) -> Stats:
     """Drains for at most ``timeout`` seconds and closes the book; what is logged later is counted as dropped.
 
-    Level rules end with it: every library is as the application had it. Idempotent; the drain runs by itself at exit.
+    Level rules and hooks end with it: every library is as the application had it. Idempotent; the drain runs by itself
+    at exit.
     ``configure()`` begins anew.
     """
+    UNCAUGHT.uninstall()
+    WARNED.uninstall()
+    LOGURU.forget_import()
     for producer in all_producers():
         producer.shutdown(timeout)
         producer.gate.close()

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from logbus.producers.crossing import CROSSING
 from logbus.producers.producer import Producer, producer_for
 from logbus.producers.settings import resolve
 from logbus.producers.stdlib import STDLIB
@@ -21,8 +22,10 @@ class LogbusHandler(Taker):
     Args:
         endpoint: URL of the record socket, ``ipc://PATH`` or ``tcp://127.0.0.1:PORT``.
         level: as for every handler.
-        control, component, worker, app_name, capacity, capacity_bytes, on_full, shutdown_timeout, flight_recorder:
-            as for :func:`logbus.configure`.
+        control, component, worker, app_name, capacity, capacity_bytes, on_full, shutdown_timeout, flight_recorder,
+            opentelemetry: as for :func:`logbus.configure`.
+
+    Below ``logbus run``, which takes every record already, one for the same endpoint says nothing.
 
     Raises:
         ConfigurationError: when a setting is wrong.
@@ -42,6 +45,7 @@ class LogbusHandler(Taker):
         on_full: str | None = None,
         shutdown_timeout: float | None = None,
         flight_recorder: bool | str | Mapping[str, Any] | None = None,
+        opentelemetry: bool | None = None,
     ) -> None:
         super().__init__(level)
         #: Whether configure() made this handler, and may replace it.
@@ -57,9 +61,16 @@ class LogbusHandler(Taker):
             "on_full": on_full,
             "shutdown_timeout": shutdown_timeout,
             "flight_recorder": flight_recorder,
+            "opentelemetry": opentelemetry,
         }
-        self.producer = producer_for(resolve(given))
         self._sites = {}
+        settings = resolve(given)
+        if (instead := CROSSING.instead(settings)) is not None:
+            # Below `logbus run`: every record is taken before it comes here.
+            self.producer = instead
+            self.__dict__["handle"] = _say_nothing
+            return
+        self.producer = producer_for(settings)
         if STDLIB.gate is None:  # the levels of this process are configure()'s, or those of its first handler
             self.producer.gate.attach(STDLIB)
 
@@ -81,3 +92,8 @@ class LogbusHandler(Taker):
         producer = getattr(self, "producer", None)  # logging flushes handlers whose constructor failed, too
         if producer is not None:
             producer.flush_soon()
+
+
+def _say_nothing(record: logging.LogRecord) -> bool:
+    """In the place of a handler's ``handle``."""
+    return False

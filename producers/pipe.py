@@ -14,6 +14,11 @@ class WakePipe:
         os.set_blocking(self.reading, False)
         os.set_blocking(self._writing, False)
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Both ends, while they are open."""
+        return () if self.reading < 0 else (self.reading, self._writing)
+
     def wake(self) -> None:
         """Makes the pipe readable. Safe in a signal handler; never blocks."""
         with contextlib.suppress(OSError):  # full: its reader is awake as it is; closed: that one has ended

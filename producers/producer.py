@@ -21,6 +21,7 @@ from typing import Any, Final
 from logbus import folded
 from logbus.bus import is_bound, private_directory
 from logbus.counters import Counters, Meta
+from logbus.producers import tracing
 from logbus.producers.buffer import Buffer
 from logbus.producers.fork import Forks, is_about_to_exec
 from logbus.producers.gate import Gate
@@ -85,8 +86,7 @@ class Life:
 
     def __init__(self, settings: ProducerSettings, gate: Gate, *, mute: bool = False) -> None:
         """Opens it. A ``mute`` life has no sender: its records are counted and dropped."""
-        pid = os.getpid()
-        meta = Meta(host_name(), pid, settings.worker_name(pid), settings.application(), time.time_ns() // 1000)
+        meta = _meta(settings)
         self.producer = os.urandom(16)
         pages = settings.endpoint.pages
         with contextlib.suppress(Exception):  # whatever lies there: the counters say when they are not on disk
@@ -96,8 +96,7 @@ class Life:
         self.counters = Counters(pages, self.producer, meta)
         self.buffer = Buffer(settings.capacity, settings.capacity_bytes, settings.on_full, self.counters)
         self.sender: Sender | None = None
-        snapshot = settings.control.levels if settings.refusal() is None else None
-        gate.begin(worker=meta.worker, pid=pid, host=meta.host, snapshot=snapshot)
+        _begin_gate(gate, settings, meta)
         if mute:
             self.buffer.closed = True
             return
@@ -126,16 +125,35 @@ class Life:
         return Stats(totals.emitted, totals.sent, dropped, self.buffer.records, self.buffer.bytes)
 
 
+def _meta(settings: ProducerSettings) -> Meta:
+    pid = os.getpid()
+    return Meta(host_name(), pid, settings.worker_name(pid), settings.application(), time.time_ns() // 1000)
+
+
+def _begin_gate(gate: Gate, settings: ProducerSettings, meta: Meta) -> None:
+    """Puts into force what the collector's snapshot says."""
+    snapshot = settings.control.levels if settings.refusal() is None else None
+    gate.begin(worker=meta.worker, pid=meta.pid, host=meta.host, snapshot=snapshot)
+
+
 class Producer:
     """The handle of an application on its producer; it outlives forks and its own shutdown."""
 
     def __init__(self, settings: ProducerSettings) -> None:
+        """One that opens later. Raises ConfigurationError when it shall ask for spans and OpenTelemetry isn't there."""
+        if settings.opentelemetry:
+            tracing.load()
         self.settings = settings
         #: The level rules in force, and the libraries through which they act.
         self.gate = Gate(component=settings.component)
         if settings.flight_recorder is not None:
             self.gate.recorder = Recorder(settings.flight_recorder)
+        self.gate.look_too = self.look_for_spans
+        #: Whether records are asked for the span in which they are logged.
+        self._spans = False
         self._opener: Opener | None = None
+        #: Whether only the children of this process open by themselves.
+        self._only_children = False
         self._mute = False
         self._life: Life | None = None
         self._past = Stats()
@@ -149,11 +167,34 @@ class Producer:
         self._put: Emit | None = None
         #: Takes a record on its way. Never waits; raises nothing but what a signal handler raises. It is the buffer's
         #: own method once there is a buffer, so that a log call takes no step more than it needs (behind the flight
-        #: recorder where there is one).
-        self.emit: Emit = self._emit_early
+        #: recorder where there is one, and behind the look at the current span where OpenTelemetry is in use).
+        self.emit: Emit = self._asking(self._emit_early)
+
+    def _asking(self, put: Emit) -> Emit:
+        """The same as ``put``, behind the look at the current span where there may be one."""
+        return tracing.behind(put) if self._spans else put
+
+    def look_for_spans(self) -> bool:
+        """Lets records carry the ids of their spans, if OpenTelemetry has come into the process. True when it has.
+
+        With the first record, and once a second: the application may load it at any time.
+        """
+        if self._spans or self.settings.opentelemetry is False or not tracing.is_loaded():
+            return False
+        self._spans = True
+        if self.gate.recorder is not None:
+            self.gate.recorder.spans = tracing.with_span
+        while True:
+            put = self._put
+            self.emit = tracing.behind(put or self._emit_early)
+            if put is self._put:  # it was not opened meanwhile, which sets both
+                return True
 
     def _emit_early(self, *record: Any) -> None:
         """A record before the life has begun. The first caller opens; nobody waits for it."""
+        if self.look_for_spans():
+            self.emit(*record)  # here, and not where the records that wait are put: that may be another thread
+            return
         early, entry = self._early, iter((record,))
         if self._put is None:
             early += entry  # one step with the look: whoever comes later goes behind those that wait
@@ -163,6 +204,7 @@ class Producer:
 
     def open(self) -> None:
         """Begins the life of this process's producer if it has none. Only one caller does, the others go on."""
+        self.look_for_spans()
         if self._put is None and next(self._openers) == 0:
             try:
                 if self._life is None:
@@ -173,15 +215,30 @@ class Producer:
                 self._openers = itertools.count()
                 raise
 
+    def open_soon(self, *, only_children: bool = False) -> None:
+        """Has it open by itself in a moment, if no record comes before; the level rules are in force at once.
+
+        With ``only_children`` each child does so after its fork, and this process opens with a record only.
+        """
+        if self._put is None:
+            _begin_gate(self.gate, self.settings, _meta(self.settings))
+            self._only_children = only_children
+            if only_children:
+                self._opener = Opener(self.open)
+            else:
+                self._open_soon()
+
     def _let_go(self, put: Emit) -> None:
         """Puts the records that have waited, in their order, and only then lets others put theirs directly."""
-        early = self._early
+        early, spans, emit = self._early, self._spans, self._asking(put)
         while True:
             if not early:
                 self._put = put  # one step with the look, see docs/decisions/0002
-                self.emit = put
-                return
+                self.emit = emit
+                break
             put(*early.popleft())
+        if spans is not self._spans:  # found by the sender's look, in between
+            self.emit = self._asking(put)
 
     def wait_welcome(self, timeout: float) -> bool:
         """Whether a collector has welcomed this producer, after at most ``timeout`` seconds."""
@@ -218,11 +275,31 @@ class Producer:
         """Begins a new life after a shutdown."""
         life = self._life
         if life is not None and life.buffer.closed:
-            self._life = None  # first: what comes before the next line is counted in the old life, as dropped
-            self._begin()
-            self._past += life.stats()
-            life.counters.close()
+            self._bury(life)
         self.open()
+
+    def reaches(self, descriptor: int) -> bool:
+        """Whether what is below this number is, in part, ours: ZeroMQ's descriptors come after those that we know."""
+        life = self._life
+        if life is None:
+            return False
+        ours = (*life.counters.descriptors, *(() if life.sender is None else life.sender.descriptors))
+        return any(known < descriptor for known in ours)
+
+    def let_go(self) -> bool:
+        """Drains, and closes every descriptor; the next record begins a new life. False where nothing was open."""
+        life = self._life
+        if life is None:
+            return False
+        self.shutdown()
+        self._bury(life)
+        return True
+
+    def _bury(self, life: Life) -> None:
+        self._life = None  # first: what comes before the next line is counted in the old life, as dropped
+        self._begin()
+        self._past += life.stats()
+        life.counters.close()
 
     def stats(self) -> Stats:
         """The counters of this process, earlier lives included."""
@@ -245,7 +322,7 @@ class Producer:
         life = self._life
         if life is not None and life.sender is not None:
             life.sender.resume()
-        elif life is None and self._opener is not None:
+        elif life is None and self._opener is not None and not self._only_children:
             self._open_soon()
 
     def after_fork_in_child(self) -> None:
@@ -259,6 +336,7 @@ class Producer:
         if life is not None:
             life.abandon()
         self._mute = is_about_to_exec()
+        self._only_children = False
         if (life is not None or self._opener is not None) and not self._mute:
             self._open_soon()
 
@@ -290,7 +368,13 @@ def drain_all() -> None:
         producer.shutdown()
 
 
+def flush_all() -> None:
+    """Waits until what was emitted before is in a collector's ledger, for each producer within its own deadline."""
+    for producer in all_producers():
+        producer.flush_soon()
+
+
 #: The ways out of this process, where every producer is drained.
-EXITS: Final = Exits(drain_all)
+EXITS: Final = Exits(drain_all, flush_all)
 EXITS.install()
 Forks(all_producers).install()

@@ -113,6 +113,11 @@ class Sender:
             self._urgent = True
             self._pipe.wake()
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """The file descriptors by which it is woken, which it opens before all others."""
+        return self._pipe.descriptors
+
     def wait_welcome(self, timeout: float) -> bool:
         """Waits until a collector has said its state, at most ``timeout`` seconds."""
         return self._welcomed.wait(timeout)

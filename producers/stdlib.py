@@ -34,6 +34,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from logbus.levels import APPLICATION_PACKAGES
+from logbus.producers.aside import ASIDE
 from logbus.producers.hold import Hold
 from logbus.producers.recorder import Recorder
 from logbus.producers.take import Taker
@@ -134,6 +135,7 @@ class StdlibFront:
             self._hook()
         root = self._table.decide(self._root.name)
         self._apart = root.named and root.level is not None
+        ASIDE.ruled = root.level is not None
         for hold in list(self._holds.values()):
             hold.see()
         loggers = self._loggers()

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from logbus.producers.context import active, add_context
+from logbus.producers.context import active, active_about, add_context
 from logbus.producers.exception import describe, from_text, weight
 from logbus.producers.sanitise import FIELD_BYTES, MAX_MESSAGE_CHARS, safe_message, split_extra
 from logbus.producers.text import text_bytes, text_of
@@ -26,7 +27,7 @@ _STANDARD: Final = frozenset(_BLANK.__dict__)
 _N_STANDARD: Final = len(_STANDARD)
 _LAST_STANDARD: Final = list(_BLANK.__dict__)[-1]
 #: Those, and what formatters of other handlers leave on a record.
-_NOT_EXTRA: Final = _STANDARD | {"message", "asctime"}
+NOT_EXTRA: Final = _STANDARD | {"message", "asctime"}
 #: Types of values, beside str, that travel as they are; an int beyond 64 bits is repaired by the sender.
 _PLAIN: Final = frozenset({int, float, bool, type(None)})
 #: Bytes (estimated) of a record from which on each of its parts is held against its limit.
@@ -39,6 +40,9 @@ _SITES_KEPT: Final = 4096
 _ENTRY_BYTES: Final = 200
 #: A site with parts of other types may be unhashable, or equal to another (1 and True): it is not kept.
 _SITE_TYPES: Final = [str, int, str, str, str, int]
+#: By a logger's name: what makes its records fit to be taken. Gets each that is unusual (nested fields, an exception)
+#: and returns it, or a copy without what must not be in a log; other handlers have theirs as it was.
+CLEANERS: Final[dict[str, Callable[[logging.LogRecord], logging.LogRecord]]] = {}
 
 
 class Taker(logging.Handler):
@@ -141,11 +145,13 @@ class Taker(logging.Handler):
 
     def _emit_unusual(self, record: logging.LogRecord) -> None:
         """Any record: other types, long texts, nested values, exceptions, attributes in another order."""
+        if CLEANERS and type(record.name) is str and (clean := CLEANERS.get(record.name)) is not None:
+            record = clean(record)
         message = safe_message(record.msg, record.args)
-        own = [item for item in record.__dict__.items() if item[0] not in _NOT_EXTRA]
+        own = [item for item in record.__dict__.items() if item[0] not in NOT_EXTRA]
         extra, nested, size = split_extra(own)
         size += _ENTRY_BYTES + text_bytes(message)
-        scope = active()
+        scope = active_about(record.exc_info) if record.exc_info else active()
         if scope is not None:
             extra, nested, size = add_context(extra, nested, size, scope)
         exception, extra, more = _details(record, extra)

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from logbus import __version__
-from logbus.cli import collector, config, dead_letters, doctor, emit, levels, schema, status, tail
+from logbus.cli import collector, config, dead_letters, doctor, emit, levels, run, schema, status, tail
 from logbus.cli.terminal import complain
 from logbus.errors import LogbusError
 
@@ -67,6 +67,7 @@ for command in (
     status.status,
     tail.tail,
     emit.emit,
+    run.run,
     config.config,
     doctor.doctor,
     schema.record_schema,

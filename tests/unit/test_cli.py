@@ -27,6 +27,7 @@ COMMANDS = {
         "levels",
         "record-schema",
         "reset-level",
+        "run",
         "set-level",
         "status",
         "tail",
@@ -36,6 +37,17 @@ COMMANDS = {
     "dead-letters": {"list", "purge", "replay"},
 }
 OPTIONS = {
+    "run": {
+        "--endpoint",
+        "--control",
+        "--name",
+        "--level",
+        "--component",
+        "--app-name",
+        "--worker",
+        "--no-proxywhirl",
+        "--public-only",
+    },
     "collector start": {"--config", "--endpoint", "--control", "--sink", "--level", "--metrics", "--name"},
     "collector stop": {"--control", "--name", "--timeout"},
     "collector status": {"--control", "--name", "--timeout", "--json"},

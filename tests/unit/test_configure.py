@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -325,3 +327,35 @@ def test_structlog_s_wrapper_follows_the_worker(peer: Peer) -> None:
     log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[], wrapper_class=wrapper)
     assert log.get_effective_level() == logging.ERROR
     assert "structlog=source" in producer.gate.confirmed()[2]
+
+
+def test_crashes_are_told_unless_that_is_refused(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody catches is recorded from the first call on; False, or shutdown(), gives the hooks back."""
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)  # pytest's own makes a warning of it
+    before = sys.excepthook, threading.excepthook, sys.unraisablehook
+    logbus.configure()
+    assert all(hook not in before for hook in (sys.excepthook, threading.excepthook, sys.unraisablehook))
+    thread = threading.Thread(target=lambda: 1 / 0)
+    thread.start()
+    thread.join()
+    assert logbus.flush(5)
+    assert peer.arrivals.messages == ["uncaught ZeroDivisionError: division by zero"]
+    logbus.configure(uncaught=False)
+    assert (sys.excepthook, threading.excepthook, sys.unraisablehook) == before
+    logbus.configure()
+    logbus.shutdown()
+    assert (sys.excepthook, threading.excepthook, sys.unraisablehook) == before
+
+
+def test_warnings_are_captured_on_demand(peer: Peer) -> None:
+    """Not by default; once they are, a call that says nothing of them changes nothing."""
+    show = warnings._showwarnmsg_impl  # type: ignore[attr-defined]
+    logbus.configure()
+    assert warnings._showwarnmsg_impl is show  # type: ignore[attr-defined]
+    logbus.configure(capture_warnings=True)
+    ours = warnings._showwarnmsg_impl  # type: ignore[attr-defined]
+    assert ours is not show
+    logbus.configure()
+    assert warnings._showwarnmsg_impl is ours  # type: ignore[attr-defined]
+    logbus.configure(capture_warnings=False)
+    assert warnings._showwarnmsg_impl is show  # type: ignore[attr-defined]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import sys
 import threading
+from types import FrameType
 
 import pytest
 
@@ -27,7 +31,7 @@ def test_it_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     opener = Opener(opened.set)
     opener.start()
     opener.stop()
-    opener._thread.join(10)
+    assert not os.path.exists(f"/proc/self/task/{opener._thread.native_id}")
     assert not opener._thread.is_alive()
     assert not opened.is_set()
 
@@ -35,3 +39,35 @@ def test_it_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_that_never_started_can_be_stopped() -> None:
     """The system had no thread to give."""
     Opener(threading.Event().set).stop()
+
+
+def test_a_stop_may_come_in_the_middle_of_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler that drains interrupts an exit that drains, wherever that is, and neither hangs."""
+    monkeypatch.setattr(module, "_STOP_S", 0.0)
+
+    def stopped_at(line: int) -> bool:
+        """Whether there was a line with this number, counted from the begin of the stop, in which another came."""
+        opener = Opener(threading.Event().set)
+        lines = itertools.count()
+        came = False
+
+        def trace(frame: FrameType, event: str, argument: object) -> object:
+            nonlocal came
+            if event == "line" and next(lines) == line:
+                came = True
+                sys.settrace(None)
+                opener.stop()
+            return trace
+
+        def stop() -> None:
+            sys.settrace(trace)  # type: ignore[arg-type]
+            opener.stop()
+            sys.settrace(None)
+
+        stopping = threading.Thread(target=stop, daemon=True)
+        stopping.start()
+        stopping.join(10)
+        assert not stopping.is_alive(), f"hangs at line {line}"
+        return came
+
+    assert not all(stopped_at(line) for line in range(60))

@@ -471,3 +471,45 @@ def test_a_level_beyond_all_names_is_carried(peer: Peer) -> None:
     assert producer.flush(5)
     assert [record.level_no for record in peer.arrivals.records] == [*levels[:-1], 2**31 - 1]
     assert producer.shutdown().sent == len(levels)
+
+
+def test_it_opens_soon_by_itself(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a record; twice is once, and one that is open stays as it is."""
+    monkeypatch.setattr("logbus.producers.opener.OPEN_AFTER_S", 0.01)
+    producer = make()
+    producer.open_soon()
+    life = eventually(lambda: producer._life)
+    producer.open_soon()
+    assert producer._life is life
+    assert producer.wait_welcome(10)
+
+
+def test_only_its_children_may_open_by_themselves() -> None:
+    """A process that does nothing but fork has no thread and no page; one of its children soon has."""
+    producer = make()
+    producer.open_soon(only_children=True)
+    assert producer._opener is not None
+    assert producer._opener._thread.ident is None
+    producer.before_fork()
+    producer.after_fork_in_parent()
+    assert producer._opener._thread.ident is None
+    producer.after_fork_in_child()
+    assert producer._opener._thread.ident is not None
+    producer.shutdown()
+    assert producer._life is None
+
+
+def test_it_lets_go_of_everything_and_begins_anew(peer: Peer) -> None:
+    """Drained, with its counts; what is logged then opens it again."""
+    producer = make()
+    assert not producer.reaches(1 << 20)
+    assert not producer.let_go()
+    emit(producer)
+    assert producer.reaches(1 << 20)
+    assert not producer.reaches(3)
+    assert producer.let_go()
+    assert not producer.reaches(1 << 20)
+    assert peer.arrivals.messages == ["m"]
+    emit(producer, "again")
+    assert producer.flush(10)
+    assert producer.stats() == Stats(2, 2)

@@ -20,7 +20,7 @@ from logbus.counters import CHUNK_BYTES, DeadPage
 from logbus.errors import PageError
 from logbus.wire import COLLECTOR_LOST, HIGH_WATER_MARK, WORKER_LOST
 from tests.frames import producer
-from tests.rolled import QUIET, Clock, Rolled, page
+from tests.rolled import META, QUIET, Clock, Rolled, page
 
 A, B = producer(1), producer(2)
 
@@ -347,3 +347,17 @@ def test_the_name_in_a_page_is_masked(tmp_path: Path, clock: Clock) -> None:
         rolled.sweep(after=QUIET)
         assert rolled.sweep(after=QUIET) == [Loss("***", "worker_lost", 2, 0)]
         assert rolled.row().worker == "***"
+
+
+@pytest.mark.parametrize("younger", [True, False])
+def test_a_worker_that_is_younger_than_a_fresh_ledger_is_exact(tmp_path: Path, clock: Clock, younger: bool) -> None:
+    """No earlier ledger can know of it: what it sent and nobody got is lost, where an older worker's is unknown."""
+    with closing(Rolled(tmp_path, clock, fresh=True)) as rolled:
+        rolled.roll._began_us = META.started_us + (-1 if younger else 1)
+        page(rolled, A, emitted=5, sent=3).close()
+        rolled.sweep()
+        rolled.sweep(after=QUIET)
+        row = rolled.row()
+        assert (row.lost[COLLECTOR_LOST], row.unknown, row.exact) == ((3, 0, True) if younger else (0, 3, False))
+        assert row.lost[WORKER_LOST] == 2
+        assert rolled.balanced()

@@ -75,6 +75,12 @@ class AnyUse(RuleBasedStateMachine):
         for root in (self.root, self.alone):
             action(self._named(root, name))
 
+    def _readable(self, name: str) -> set[int]:
+        """The levels that a logger has now, or had from us when the application set one: to set them is to go back."""
+        logger = self._named(self.root, name)
+        hold = self.front._holds.get(id(logger))
+        return {logger.level, *(ours for _, ours in hold.earlier if ours is not None)} if hold else {logger.level}
+
     def _named(self, root: logging.Logger, name: str) -> logging.Logger:
         return root if name == "root" else root.manager.getLogger(name)
 
@@ -97,9 +103,9 @@ class AnyUse(RuleBasedStateMachine):
 
     @rule(name=NAMES | st.just("root"), level=LEVELS)
     def set_level(self, name: str, level: int) -> None:
-        """The application chooses a level. Not that which is in force there: it may have been read, to be set back."""
+        """The application chooses a level. Not one of ours that it may have read there, to be set back."""
         self.create(name)
-        if self._named(self.root, name).level != level:
+        if level not in self._readable(name):
             self._both(lambda logger: logger.setLevel(level), name)
 
     @rule(name=NAMES | st.just("root"), levels=st.lists(LEVELS, min_size=1, max_size=3))
@@ -115,7 +121,7 @@ class AnyUse(RuleBasedStateMachine):
                 logger.setLevel(level)
 
         self.create(name)
-        if self._named(self.root, name).level not in levels:
+        if self._readable(name).isdisjoint(levels):
             self._both(set_and_set_back, name)
 
     @rule(name=NAMES | st.just("root"), level=LEVELS)

@@ -101,6 +101,9 @@ def untouched_logging(nothing_left: None) -> Iterator[None]:
     loguru_logger.enable("")
     if "logbus.producers.context" in sys.modules:
         sys.modules["logbus.producers.context"].clear_context()
+    for name in ("uncaught", "warned"):
+        if f"logbus.producers.{name}" in sys.modules:
+            sys.modules[f"logbus.producers.{name}"].uninstall()
     if "logbus.producers.producer" in sys.modules:
         from tests.peer import forget_producers
 

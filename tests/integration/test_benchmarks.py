@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import delivery
+from benchmarks import delivery, proxied
 from benchmarks.gates import GATES
 from benchmarks.pipeline import TINY
 from benchmarks.producers import FIGURES, VARIANTS
+from benchmarks.ways import WAYS
 from tests.collector_command import ROOT, child_environment
 
 
@@ -89,5 +90,24 @@ def test_the_benchmark_of_delivery_gives_every_figure(unmeasured: None, tmp_path
         assert found["by_logbus"]["median"] > 0
     assert document["sustained"]["median"] > 0
     assert len(document["bounds"]) == 2
+    for bound in document["bounds"]:
+        assert f"{'held' if bound['held'] else 'MISSED':6} {bound['what']}" in said
+
+
+def test_the_benchmark_of_proxied_requests_gives_every_figure(unmeasured: None, tmp_path: Path) -> None:
+    """Each way has its figures in each part, logs as many records as it should, and each bound has a verdict."""
+    document, said = run_benchmark(tmp_path, "benchmarks.proxied", "--seed", "7")
+    figures = document["figures"]
+    assert list(figures) == list(proxied.PARTS)
+    for part in figures.values():
+        assert tuple(part) == proxied.KINDS
+        for ways in part.values():
+            assert all(row["tenth"]["median"] > 0 and row["thread"]["median"] > 0 for row in ways.values()), ways
+            assert all("percent" in row for way, row in ways.items() if way != "none")
+    # proxywhirl's own records, httpx's, and that of the selection.
+    for kind, own in (("sync", 3), ("async", 2)):
+        records = {way: row["records"]["median"] for way, row in figures["bare"][kind].items()}
+        logged = {"own": own, "direct": own + 1, "context": own + 2, "handler": own + 2}
+        assert records == dict.fromkeys(WAYS, 0) | logged
     for bound in document["bounds"]:
         assert f"{'held' if bound['held'] else 'MISSED':6} {bound['what']}" in said

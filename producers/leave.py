@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from types import FrameType
 from typing import Any, Final
 
@@ -49,7 +50,7 @@ class Exits:
         A child of theirs clears its finalizers first, under every start method, and then runs these hooks.
         """
         if "billiard.process" in sys.modules:
-            import billiard.util  # noqa: F401 (its children load it too late for us, before their first line)
+            import_module("billiard.util")  # its children load it too late for us, before their first line
         for name in _UTILS:
             util: Any = sys.modules.get(name)
             if util is not None and name not in self._followed:

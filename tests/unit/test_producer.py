@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import random
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +15,12 @@ import pytest
 from logbus import bus, folded
 from logbus.counters import page_is_alive, read_page
 from logbus.producers import pack, producer as module, sender
-from logbus.producers.producer import Producer, Stats, all_producers, drain_all, producer_for
+from logbus.producers.producer import Stats, all_producers, drain_all, producer_for
 from logbus.producers.settings import resolve
 from logbus.wire import SHUTDOWN
 from tests.eventually import eventually
 from tests.peer import Peer
-
-INFO, ERROR = 20, 40
-
-
-def make(**given: Any) -> Producer:
-    """A producer with the settings of this test's directories, forgotten when the test ends."""
-    return producer_for(resolve({"worker": "w", **given}))
-
-
-def emit(producer: Producer, message: str = "m", level: int = INFO, created: float = 1.5) -> None:
-    """Logs one record."""
-    site = ("logger", level, logging.getLevelName(level), "module", "function", 1)
-    producer.emit(created, site, threading.current_thread().name, message, None, None, None, 200 + len(message))
-
-
-def check_law(producer: Producer) -> Stats:
-    """Every record is sent, dropped or queued."""
-    stats = producer.stats()
-    assert stats.emitted == stats.sent + sum(stats.dropped.values()) + stats.queued, stats
-    return stats
-
-
-def page_of(producer: Producer) -> Path:
-    """The counter page of a producer that is open."""
-    assert producer._life is not None
-    path = producer._life.counters.path
-    assert path is not None
-    return path
+from tests.producing import ERROR, INFO, check_law, emit, make, page_of
 
 
 def test_nothing_is_opened_before_the_first_record(directories: Path) -> None:
@@ -365,85 +336,6 @@ def test_whatever_lies_in_the_page_directory_a_record_is_taken(
     assert bye.exact == (obstacle != "file")
 
 
-class Raised(BaseException):
-    """What a signal handler raises here, as KeyboardInterrupt is raised."""
-
-
-@pytest.fixture
-def timer() -> Iterator[Callable[[Callable[[], None], float], None]]:
-    """Arms a timer that calls a function, in this thread, every so many seconds of its own CPU time."""
-    before = signal.getsignal(signal.SIGPROF)
-
-    def start(action: Callable[[], None], interval: float) -> None:
-        signal.signal(signal.SIGPROF, lambda number, frame: action())
-        signal.setitimer(signal.ITIMER_PROF, interval, interval)
-
-    yield start
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    signal.signal(signal.SIGPROF, before)
-
-
-@pytest.mark.uncovered
-def test_a_signal_handler_may_log(peer: Peer, timer: Any, scale: Callable[[int, int], int]) -> None:
-    """A handler that logs while the main thread logs is never in its way: every record of both arrives."""
-    producer = make()
-    wanted = scale(2000, 60)
-    nested = itertools.count()
-    last = 0
-
-    def handle() -> None:
-        nonlocal last
-        last = next(nested) + 1
-        emit(producer, f"handler {last}")
-
-    timer(handle, 0.001)
-    count = 0
-    while last < wanted:
-        emit(producer, f"main {count}")
-        count += 1
-        if count % 2000 == 0:
-            producer.flush(5)
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    assert producer.shutdown() == Stats(count + last, count + last)
-    messages = peer.arrivals.messages
-    assert [m for m in messages if m.startswith("main")] == [f"main {number}" for number in range(count)]
-    assert [m for m in messages if m.startswith("handler")] == [f"handler {number + 1}" for number in range(last)]
-
-
-@pytest.mark.uncovered
-def test_a_log_call_may_be_interrupted_anywhere(peer: Peer, timer: Any, scale: Callable[[int, int], int]) -> None:
-    """An exception out of a signal handler ends the call wherever it was, and the ledger stays exact."""
-    producer = make(capacity=200)
-    emit(producer)
-    wanted = scale(3000, 100)
-    interrupted = calls = 0
-    armed = True
-
-    def interrupt() -> None:
-        if armed:
-            raise Raised
-
-    while interrupted < wanted:
-        try:
-            timer(interrupt, 0.0007)
-            armed = True
-            while True:
-                emit(producer, level=random.choice((10, 20, 30)))
-                calls += 1
-        except Raised:
-            interrupted += 1
-        finally:
-            armed = False
-            signal.setitimer(signal.ITIMER_PROF, 0)
-    stats = producer.shutdown()
-    assert calls <= stats.emitted - 1 <= calls + interrupted
-    assert stats.queued == 0
-    assert check_law(producer).sent == len(peer.arrivals.records)
-    page = read_page(page_of(producer)).totals
-    assert page.emitted == page.settled == page.sent + sum(page.dropped)
-    assert set(stats.dropped) <= {"high_water_mark", "unencodable"}
-
-
 def test_producers_are_shared_by_their_settings() -> None:
     """The same settings are the same producer; each of them is drained at exit."""
     first, same = producer_for(resolve({"worker": "a"})), producer_for(resolve({"worker": "a"}))
@@ -487,14 +379,17 @@ def test_it_opens_soon_by_itself(peer: Peer, monkeypatch: pytest.MonkeyPatch) ->
 def test_only_its_children_may_open_by_themselves() -> None:
     """A process that does nothing but fork has no thread and no page; one of its children soon has."""
     producer = make()
+
+    def waits() -> bool:
+        return producer._opener is not None and producer._opener._thread.ident is not None
+
     producer.open_soon(only_children=True)
-    assert producer._opener is not None
-    assert producer._opener._thread.ident is None
+    assert not waits()
     producer.before_fork()
     producer.after_fork_in_parent()
-    assert producer._opener._thread.ident is None
+    assert not waits()
     producer.after_fork_in_child()
-    assert producer._opener._thread.ident is not None
+    assert waits()
     producer.shutdown()
     assert producer._life is None
 

@@ -25,6 +25,9 @@ from tests.faults.deployment import CLIENTS, PATIENCE, PLAIN, RUN, Deployment, P
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600 if SOAK else 120)]
 
+#: What `make test` leaves to `make soak`: another way to deploy what is deployed already.
+ANOTHER = pytest.mark.skipif(not SOAK, reason="another way of the same: in make soak")
+
 Scale = Callable[[int, int], int]
 
 #: Lines of gunicorn's own, in its default format.
@@ -63,13 +66,13 @@ HOOK = ("--logger-class", "logbus.integrations.gunicorn.Logger")
     ("way", "options"),
     [
         pytest.param(RUN, SYNC, id="run-sync"),
-        pytest.param(RUN, (*SYNC, "--preload"), id="run-sync-preload"),
-        pytest.param(RUN, GTHREAD, id="run-gthread"),
-        pytest.param(RUN, (*GTHREAD, "--preload"), id="run-gthread-preload"),
+        pytest.param(RUN, (*SYNC, "--preload"), id="run-sync-preload", marks=ANOTHER),
+        pytest.param(RUN, GTHREAD, id="run-gthread", marks=ANOTHER),
+        pytest.param(RUN, (*GTHREAD, "--preload"), id="run-gthread-preload", marks=ANOTHER),
         pytest.param(RUN, UVICORN, id="run-uvicorn"),
-        pytest.param(PLAIN, (*SYNC, *HOOK), id="hook-sync"),
+        pytest.param(PLAIN, (*SYNC, *HOOK), id="hook-sync", marks=ANOTHER),
         pytest.param(PLAIN, (*GTHREAD, *HOOK, "--preload"), id="hook-gthread-preload"),
-        pytest.param(PLAIN, (*UVICORN, *HOOK), id="hook-uvicorn"),
+        pytest.param(PLAIN, (*UVICORN, *HOOK), id="hook-uvicorn", marks=ANOTHER),
     ],
 )
 def test_gunicorn(deployed: Deployment, scale: Scale, way: Sequence[str], options: tuple[str, ...]) -> None:
@@ -120,7 +123,7 @@ def uvicorn(deployed: Deployment, *options: str, way: Sequence[str] = RUN, **env
     return program
 
 
-@pytest.mark.parametrize("way", [RUN, PLAIN], ids=["run", "hook"])
+@pytest.mark.parametrize("way", [pytest.param(RUN, id="run"), pytest.param(PLAIN, id="hook", marks=ANOTHER)])
 def test_uvicorn(deployed: Deployment, scale: Scale, way: Sequence[str]) -> None:
     """Four workers of uvicorn, one of them ended, then all replaced, then all ended under load, lose nothing."""
     requests, records = scale(400, 32), scale(25, 8)
@@ -162,7 +165,7 @@ def test_the_collector_restarts(deployed: Deployment, scale: Scale) -> None:
     assert deployed.judge().witnessed >= requests * records
 
 
-@pytest.mark.parametrize(("start", "workers"), [(gunicorn, 3), (uvicorn, 4)])
+@pytest.mark.parametrize(("start", "workers"), [(gunicorn, 3), pytest.param(uvicorn, 4, marks=ANOTHER)])
 def test_a_level_reaches_every_worker(
     deployed: Deployment, scale: Scale, start: Callable[..., Program], workers: int
 ) -> None:
@@ -212,7 +215,7 @@ def publish(deployed: Deployment, tasks: int, records: int) -> None:
     assert deployed.program(*command, JOBS_FOLDER=str(deployed.directory)).wait() == 0
 
 
-@pytest.mark.parametrize("way", [RUN, PLAIN], ids=["run", "hook"])
+@pytest.mark.parametrize("way", [pytest.param(RUN, id="run", marks=ANOTHER), pytest.param(PLAIN, id="hook")])
 def test_celery(deployed: Deployment, scale: Scale, way: Sequence[str]) -> None:
     """A process for each task, and a warm shutdown after the last, lose nothing."""
     tasks, records = scale(100, 8), scale(100, 10)
@@ -251,7 +254,7 @@ def pools(deployed: Deployment, *kinds: str, way: Sequence[str] = RUN, **options
     return deployed.program(*way, "tests.programs.pools", json.dumps({"kinds": kinds, **options}))
 
 
-@pytest.mark.parametrize("way", [RUN, PLAIN], ids=["run", "configure"])
+@pytest.mark.parametrize("way", [pytest.param(RUN, id="run"), pytest.param(PLAIN, id="configure", marks=ANOTHER)])
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_multiprocessing(deployed: Deployment, scale: Scale, method: str, way: Sequence[str]) -> None:
     """Pools and executors that replace their processes, processes that end, and terminated ones lose nothing."""
@@ -267,7 +270,7 @@ def test_multiprocessing(deployed: Deployment, scale: Scale, method: str, way: S
     assert verdict.processes >= 2 * children
 
 
-@pytest.mark.parametrize("way", [RUN, PLAIN], ids=["run", "configure"])
+@pytest.mark.parametrize("way", [pytest.param(RUN, id="run"), pytest.param(PLAIN, id="configure", marks=ANOTHER)])
 def test_an_end_past_all_hooks(deployed: Deployment, scale: Scale, way: Sequence[str]) -> None:
     """What a process takes with it that ends by os._exit is counted, to the record; after a flush it is nothing."""
     children, records = scale(12, 3), scale(400, 40)

@@ -6,12 +6,14 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, get_args
 
 from logbus.errors import ConfigurationError
+from logbus.producers import tracing
 from logbus.producers.crossing import CROSSING
 from logbus.producers.handler import LogbusHandler
+from logbus.producers.imports import when_imported
 from logbus.producers.loguru_front import LOGURU, Source
 from logbus.producers.producer import EXITS, Producer, Stats, all_producers, producer_for
 from logbus.producers.settings import resolve
@@ -129,9 +131,36 @@ def configure(
     return producer
 
 
+class _Spans:
+    """OpenTelemetry's import, at whose end records begin to carry the ids of spans; else the next look finds it."""
+
+    def __init__(self) -> None:
+        self._cancel: Callable[[], None] | None = None
+
+    def follow(self) -> None:
+        """Waits for it, unless it is there."""
+        if self._cancel is None and not tracing.is_loaded():
+            self._cancel = when_imported(tracing.API, self._loaded)
+
+    def forget(self) -> None:
+        """Waits no more."""
+        cancel, self._cancel = self._cancel, None
+        if cancel is not None:
+            cancel()
+
+    def _loaded(self, _: object) -> None:
+        for producer in all_producers():
+            producer.look_for_spans()
+        self.forget()
+
+
+_SPANS: Final = _Spans()
+
+
 def serve(producer: Producer, *, uncaught: bool, capture_warnings: bool, sigterm: bool) -> None:
     """Leads to a producer what every worker has, whatever made it one: level rules, crashes, warnings, the exits."""
     STRUCTLOG.serve(producer)
+    _SPANS.follow()
     producer.gate.attach(STDLIB)
     if uncaught:
         UNCAUGHT.install(producer)
@@ -211,6 +240,7 @@ def shutdown(timeout: float | None = None) -> Stats:
     UNCAUGHT.uninstall()
     WARNED.uninstall()
     LOGURU.forget_import()
+    _SPANS.forget()
     for producer in all_producers():
         producer.shutdown(timeout)
         producer.gate.close()

@@ -5,8 +5,8 @@ knows its caller already, so here a patcher writes it into loguru's record, toge
 the logger's name, the time of the call, thread and process, a level that loguru does not know, and the extra fields.
 Frames are counted still, because ``logger.disable("name")`` looks at the caller's module.
 
-With ``logbus.configure()`` it is not needed: both libraries lead to the bus, and a record that takes this way and the
-other is logged twice.
+With ``logbus.configure()`` it is not needed: both libraries lead to the bus. A record that takes this way beside the
+other is taken once (:mod:`logbus.producers.relay`).
 """
 
 from __future__ import annotations

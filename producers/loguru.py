@@ -28,6 +28,7 @@ from logbus.producers.crossing import CROSSING, INSIDE, is_taken
 from logbus.producers.exception import describe, weight
 from logbus.producers.fields import ENTRY_BYTES, EXC_INFO, fields_now, take_exception, word
 from logbus.producers.producer import Emit, Producer, producer_for
+from logbus.producers.relay import is_relayed
 from logbus.producers.sanitise import MAX_MESSAGE_CHARS, safe_message, split_extra
 from logbus.producers.settings import ProducerSettings, resolve
 from logbus.producers.text import error_text, text_bytes, text_of, type_name
@@ -145,6 +146,8 @@ class LoguruSink:
         """Hands over a record, if the rules let it pass. Always False: as a filter, it spares loguru all other work."""
         if INSIDE.record is not None and is_taken(record["message"]):
             return False  # a handler of the standard library passes on what was taken there
+        if is_relayed(record, self.producer):
+            return False
         try:
             put = self._way(record)
         except Exception:  # not a record that rules can say anything of

@@ -145,6 +145,11 @@ class Taker(logging.Handler):
 
     def _emit_unusual(self, record: logging.LogRecord) -> None:
         """Any record: other types, long texts, nested values, exceptions, attributes in another order."""
+        if type(record.__dict__.get("extra")) is dict:  # as a handler of the standard library gets them from loguru
+            from logbus.producers.relay import comes_back
+
+            if comes_back(self.producer):
+                return
         if CLEANERS and type(record.name) is str and (clean := CLEANERS.get(record.name)) is not None:
             record = clean(record)
         message = safe_message(record.msg, record.args)

@@ -88,10 +88,13 @@ def text_of(value: Any, limit: int = MAX_TEXT_CHARS) -> str:
 
 
 def error_text(error: BaseException, limit: int = MAX_TEXT_CHARS) -> str:
-    """What ``str()`` says of an exception, at most ``limit`` characters. Raises no Exception."""
+    """What ``str()`` says of an exception, at most ``limit`` characters. Raises nothing.
+
+    As with :mod:`traceback`: an exception that answers by SystemExit ends no program where it is only told of.
+    """
     try:
         return cut(str.__str__(str(error)), limit)
-    except Exception as second:
+    except BaseException as second:
         return f"<str of {type_name(type(error))} failed: {type_name(type(second))}>"
 
 

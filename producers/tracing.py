@@ -1,9 +1,9 @@
 """OpenTelemetry: where a span is active, every record that is logged in it carries its ``trace_id`` and ``span_id``.
 
 Nothing of OpenTelemetry is imported here. As long as nobody in the process has loaded its API there can be no span,
-and a log call takes no step for it; once it is there, :func:`behind` stands in front of the producer's ``emit`` and
-asks, in the thread and context of the call, which span is current. A span that doesn't record counts too as long as
-its ids are valid: it is the parent that a remote caller has named.
+and a log call takes no step for it; once it is there (a worker is told at the end of that import), :func:`behind`
+stands in front of the producer's ``emit`` and asks, in the thread and context of the call, which span is current. A
+span that doesn't record counts too as long as its ids are valid: it is the parent that a remote caller has named.
 
 A record's own ``trace_id`` wins over the span's, and the span's over that of the context
 (:func:`logbus.producers.request.request_scope`), since it is nearer to the call.
@@ -28,7 +28,7 @@ TRACE_ID: Final = "trace_id"
 SPAN_ID: Final = "span_id"
 
 #: The module of the API that knows the current span, and its function for it.
-_API: Final = "opentelemetry.trace"
+API: Final = "opentelemetry.trace"
 _CURRENT: Final = "get_current_span"
 #: Bytes (estimated) that the two fields take.
 _BYTES: Final = 2 * FIELD_BYTES + 32 + 16
@@ -40,7 +40,7 @@ Fields = tuple["dict[str, Any] | None", "dict[str, Any] | None", int]
 def load() -> None:
     """Imports OpenTelemetry's API. Raises ConfigurationError when it is not installed."""
     try:
-        import_module(_API)
+        import_module(API)
     except ImportError as error:
         raise ConfigurationError(["opentelemetry=True: expected opentelemetry-api, which is not installed"]) from error
 
@@ -94,7 +94,7 @@ def behind(put: Emit) -> Emit:
 
 
 def _current() -> Callable[[], Any] | None:
-    found: Callable[[], Any] | None = getattr(sys.modules.get(_API), _CURRENT, None)
+    found: Callable[[], Any] | None = getattr(sys.modules.get(API), _CURRENT, None)
     return found
 
 

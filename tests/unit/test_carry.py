@@ -135,6 +135,16 @@ def test_a_thread_pool_carries_what_each_caller_has() -> None:
         assert [bare.submit(current_context).result(10) for _ in range(6)] == [{}] * 6
 
 
+def test_an_executor_takes_generator_functions_as_ever() -> None:
+    """Whoever iterates runs them: nothing is carried, and nothing refused."""
+
+    def count() -> Iterator[dict[str, Any]]:
+        yield current_context()
+
+    with context(a=1), carrying(ThreadPoolExecutor(1)) as pool:
+        assert list(pool.submit(count).result()) == [{"a": 1}]
+
+
 def test_an_executor_is_shut_down_through_the_other() -> None:
     """As a context manager and by hand, what waits is cancelled if that is wanted."""
     with carrying(ThreadPoolExecutor(1)) as pool:

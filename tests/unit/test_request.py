@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import re
 from collections.abc import Iterator
@@ -93,6 +94,51 @@ def test_any_value_may_be_an_id() -> None:
         assert current_context() == {"request_id": str(given)}
     with context(request_id=7), request_scope():
         assert current_context() == {"request_id": 7}
+
+
+class Moody:
+    """A value of which nobody may ask whether it is true."""
+
+    def __bool__(self) -> bool:
+        raise RuntimeError
+
+    def __repr__(self) -> str:
+        return "moody"
+
+
+def test_what_is_given_is_never_asked_for_its_truth() -> None:
+    """Zero is an id, and so is an object that raises; only None and an empty text are none."""
+    for given, expected in ((0, 0), (Moody(), "moody")):
+        with request_scope(given):  # type: ignore[arg-type]
+            assert current_context()["request_id"] == expected
+            with request_scope(""):
+                assert current_context()["request_id"] == expected
+        with context(trace_id=given), request_scope():
+            assert current_context()["request_id"] == expected
+
+
+def test_a_traceparent_may_be_bytes_or_anything() -> None:
+    """As ASGI has headers; what can't be one is ignored like one that is not valid."""
+    with request_scope(traceparent=HEADER.encode()):
+        assert current_context() == {"request_id": TRACE, "trace_id": TRACE, "span_id": SPAN}
+    for other in (7, b"\xff", ["x"]):
+        with request_scope("r", traceparent=other):  # type: ignore[arg-type]
+            assert current_context() == {"request_id": "r"}
+
+
+def test_an_object_that_is_called_like_a_coroutine_function_is_one() -> None:
+    """Its call is over when it is awaited, decorated or carried, and so is that of a partial of it."""
+
+    class Ask:
+        async def __call__(self) -> Any:
+            await asyncio.sleep(0)
+            return current_context()["request_id"]
+
+    with context(request_id="carried"):
+        carried = logbus.carry(Ask())
+    assert asyncio.run(request_scope("r")(Ask())()) == "r"
+    assert asyncio.run(request_scope("r")(functools.partial(Ask()))()) == "r"
+    assert asyncio.run(carried()) == "carried"
 
 
 def test_each_call_of_a_decorated_function_is_a_request() -> None:

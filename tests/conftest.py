@@ -120,6 +120,20 @@ def peer(directories: Path) -> Iterator[Peer]:
 
 
 @pytest.fixture
+def timer() -> Iterator[Callable[[Callable[[], None], float], None]]:
+    """Arms a timer that calls a function, in this thread, every so many seconds of its own CPU time."""
+    before = signal.getsignal(signal.SIGPROF)
+
+    def start(action: Callable[[], None], interval: float) -> None:
+        signal.signal(signal.SIGPROF, lambda number, frame: action())
+        signal.setitimer(signal.ITIMER_PROF, interval, interval)
+
+    yield start
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.signal(signal.SIGPROF, before)
+
+
+@pytest.fixture
 def kept() -> Kept:
     """A producer that keeps what it is given, for a front or a sink to log to."""
     from tests.kept import Kept

@@ -373,20 +373,6 @@ def test_closing_is_exact_while_threads_put() -> None:
     assert left == {0}
 
 
-@pytest.fixture
-def timer() -> Iterator[Any]:
-    """Arms a timer that calls a function, in this thread, every so many seconds of its own CPU time."""
-    before = signal.getsignal(signal.SIGPROF)
-
-    def start(action: Any, interval: float) -> None:
-        signal.signal(signal.SIGPROF, lambda number, frame: action())
-        signal.setitimer(signal.ITIMER_PROF, interval, interval)
-
-    yield start
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    signal.signal(signal.SIGPROF, before)
-
-
 @pytest.mark.uncovered
 @pytest.mark.parametrize("on_full", ["shed_lowest", "drop_newest", "drop_oldest"])
 def test_a_signal_handler_may_put_in_the_middle_of_a_put(on_full: OnFull, timer: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,20 +18,6 @@ from tests.producing import check_law, emit, make, page_of
 
 class Raised(BaseException):
     """What a signal handler raises here, as KeyboardInterrupt is raised."""
-
-
-@pytest.fixture
-def timer() -> Iterator[Callable[[Callable[[], None], float], None]]:
-    """Arms a timer that calls a function, in this thread, every so many seconds of its own CPU time."""
-    before = signal.getsignal(signal.SIGPROF)
-
-    def start(action: Callable[[], None], interval: float) -> None:
-        signal.signal(signal.SIGPROF, lambda number, frame: action())
-        signal.setitimer(signal.ITIMER_PROF, interval, interval)
-
-    yield start
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    signal.signal(signal.SIGPROF, before)
 
 
 @pytest.mark.uncovered

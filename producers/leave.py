@@ -3,8 +3,8 @@
 ``atexit`` does not run in multiprocessing children on Python 3.11 and 3.12, ``multiprocessing.util.Finalize`` does;
 both are used, and nothing is started there (a thread can't start inside ``atexit`` on 3.12). billiard, which is
 celery's multiprocessing, has a Finalize of its own, and the workers of its pools end by ``os._exit`` past that: they
-drain as the last thing before it. SIGTERM is taken only where the application left the default action, and ends the
-process by the same signal after the drain.
+drain as the last thing before it. SIGTERM is taken only where the application left the default action, or gives it back,
+and ends the process by the same signal after the drain.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from collections.abc import Callable
 from importlib import import_module
 from types import FrameType
 from typing import Any, Final
+
+from logbus.producers.patch import Patch
 
 #: Modules with children that run finalizers of their own instead of atexit's.
 _UTILS: Final = ("multiprocessing.util", "billiard.util")
@@ -37,6 +39,8 @@ class Exits:
         #: The modules with which this process, or one that it was forked from, has registered.
         self._followed: set[str] = set()
         self._pools: list[Any] = []
+        #: Our step in ``signal.signal``, while another handler of SIGTERM is there.
+        self._awaited: Patch | None = None
 
     def install(self) -> None:
         """Registers the drain for a normal exit; forked children inherit it."""
@@ -109,13 +113,30 @@ class Exits:
         flush, worker.workloop = self._flush, flush_last
 
     def drain_on_sigterm(self) -> bool:
-        """Drains on SIGTERM where its action is the default one. False when it isn't, or off the main thread."""
+        """Drains on SIGTERM where its action is the default one, and once it is again: False until then.
+
+        Servers have a handler of their own while they serve. uvicorn, which loads the application meanwhile, gives the
+        default action back when it has shut down, and raises the signal again. False off the main thread, too.
+        """
         if threading.current_thread() is not threading.main_thread():
             return False
-        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-            return False
-        signal.signal(signal.SIGTERM, self._on_sigterm)
-        return True
+        found = signal.getsignal(signal.SIGTERM)
+        if found is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+            return True
+        if found != self._on_sigterm and self._awaited is None:
+            self._awaited = Patch(signal, "signal", self._await_default)
+        return bool(found == self._on_sigterm)
+
+    def _await_default(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def set_action(number: int, action: Any) -> Any:
+            if number == signal.SIGTERM and action == signal.SIG_DFL and self._awaited is not None:
+                self._awaited.remove()
+                self._awaited, action = None, self._on_sigterm
+            return original(number, action)
+
+        return set_action
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         try:

@@ -134,6 +134,25 @@ def test_the_applications_own_sigterm_handler_is_left_alone(peer: Peer, start_wo
     assert peer.arrivals.messages == ["ready", "own"]
 
 
+def test_a_server_that_gives_the_default_action_back(peer: Peer, start_worker: StartWorker, pages: Path) -> None:
+    """What is configured while a server has a handler of its own drains when that one is gone, and the signal is raised
+    again, as uvicorn does.
+    """
+    script = """
+        before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+        logbus.configure()
+        log.info("serving")
+        signal.signal(signal.SIGTERM, before)
+        log.info("done")
+        signal.raise_signal(signal.SIGTERM)
+    """
+    worker = start_worker(script)
+    worker.wait()
+    assert worker.process.returncode == -signal.SIGTERM, worker.stderr
+    assert peer.arrivals.messages == ["serving", "done"]
+    closed(pages, worker)
+
+
 def test_sigterm_in_a_multiprocessing_child_drains(peer: Peer, start_worker: StartWorker) -> None:
     """Process.terminate() is a SIGTERM: the child's records arrive, and its exit code is what it would be."""
     script = """

@@ -231,6 +231,8 @@ def test_sigterm_is_taken_only_where_nobody_has_it() -> None:
         signal.signal(signal.SIGTERM, theirs)
         logbus.configure()
         assert signal.getsignal(signal.SIGTERM) is theirs
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        assert signal.getsignal(signal.SIGTERM) == taken, "what a server gives back is taken"
 
 
 def test_sigterm_can_be_left_alone() -> None:

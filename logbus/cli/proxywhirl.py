@@ -27,7 +27,7 @@ _PROGRAM: Final = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from
 
 @contextlib.contextmanager
 def looking() -> Iterator[Callable[[], Iterator[Finding]]]:
-    """Begins to look, and gives the function that says what was found: call it once, after all there is to do meanwhile.
+    """Begins to look, and gives the function that says what was found: call it once, after all else there is to do.
 
     It says one line that all is well, or one for each hook that does not fit; none where proxywhirl is not installed.
     """

@@ -21,6 +21,12 @@ INCOMPLETE: Final = "incomplete response"
 FAILED: Final = 500
 
 
+def _without_credentials(path: str) -> str:
+    """The path, with a mask for those of a URL in it: there are applications whose resources are named by URLs."""
+    at, mark = path.rfind("@"), path.find(":/")
+    return f"{path[:mark]}://***{path[at:]}" if 0 <= mark < at else path
+
+
 class Access:
     """One request. ``client`` is the client's host, ``events`` what the names of both begin with. Raises nothing."""
 
@@ -31,6 +37,7 @@ class Access:
     ) -> None:
         self._log = log
         self._events = events
+        path = _without_credentials(path)
         self._fields: dict[str, Any] = {"method": method, "path": path}
         if client:
             self._fields["client"] = client

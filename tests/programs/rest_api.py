@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 import uvicorn
-from proxywhirl import Proxy, ProxyWhirl
+from proxywhirl import Proxy, ProxyWhirl, RoundRobinStrategy
 from proxywhirl.api import core
 from proxywhirl.api.models import ProxiedRequest
 
@@ -30,7 +30,7 @@ def main(public_only: bool) -> None:
     logbus.configure(level="DEBUG")
     install(public_only=public_only)
     scene = _scene()
-    rotator = ProxyWhirl(proxies=_proxies(scene), bootstrap=False)
+    rotator = ProxyWhirl(proxies=_proxies(scene), strategy=Merciful(scene.dead_ports[0]), bootstrap=False)
     core.app.dependency_overrides[core.get_rotator] = lambda: rotator
     core.app.dependency_overrides[core.validate_proxied_request_url] = _allow
     with socket.socket() as listening:
@@ -39,6 +39,24 @@ def main(public_only: bool) -> None:
         said = {"port": listening.getsockname()[1], "target": scene.target, "secrets": scene.secrets()}
         os.write(1, json.dumps(said).encode() + b"\n")
         uvicorn.Server(uvicorn.Config(core.app, log_config=None)).run(sockets=[listening])
+
+
+class Merciful(RoundRobinStrategy):
+    """All in turn, but the dead one twice at most: of requests that run at once one might meet it at every attempt."""
+
+    def __init__(self, dead: int) -> None:
+        super().__init__()
+        self._dead, self._left = f":{dead}", 2
+
+    def select(self, pool: Any, context: Any = None) -> Any:
+        """The next one."""
+        while True:
+            proxy = super().select(pool, context)
+            if not str(proxy.url).endswith(self._dead):
+                return proxy
+            if self._left:
+                self._left -= 1
+                return proxy
 
 
 def _allow(request_data: ProxiedRequest) -> ProxiedRequest:

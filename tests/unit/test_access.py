@@ -76,3 +76,19 @@ def test_nothing_is_raised_and_nothing_made_for_nobody(caplog: pytest.LogCapture
     LOG.setLevel(logging.WARNING)
     access.ended()
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/proxies/http://user:word@10.0.0.1:1", "/proxies/http://***@10.0.0.1:1"),
+        ("/proxies/http:/user:w@rd@10.0.0.1", "/proxies/http://***@10.0.0.1"),
+        ("/users/@me", "/users/@me"),
+        ("/mail/me@shop.example/http://10.0.0.1/", "/mail/me@shop.example/http://10.0.0.1/"),
+    ],
+)
+def test_a_url_in_a_path_is_shown_without_credentials(caplog: pytest.LogCaptureFixture, path: str, shown: str) -> None:
+    """Where resources are named by URLs, those have users and passwords in them."""
+    Access(LOG, "GET", path, None).started()
+    [record] = caplog.records
+    assert (fields(record)["path"], record.getMessage()) == (shown, f"GET {shown} started")

@@ -132,9 +132,9 @@ def test_a_look_that_nobody_waits_for_is_ended(tmp_path: Path, monkeypatch: pyte
     )
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(integration, "version_found", lambda: "0.3.9")
-    with pytest.raises(KeyboardInterrupt), examined.looking():
+    with examined.looking():
         eventually(begun.exists, 30)
-        raise KeyboardInterrupt
+    # That it is ended is looked at where every test's end is.
 
 
 def test_a_look_that_can_not_begin_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

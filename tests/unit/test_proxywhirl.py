@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import sys
@@ -46,7 +47,7 @@ def test_every_hook_fits_the_version_that_is_tested() -> None:
 
     now = install()
     assert installed() is now
-    assert now.unhooked == ()
+    assert [*now.unhooked] == []
     assert now.version == version("proxywhirl")
     assert set(now.hooked) >= {"sync requests", "async requests", "sync selections", "async selections"}
     assert set(now.hooked) | set(now.waiting) == {hook.name for hook in table(public_only=False)}
@@ -190,6 +191,28 @@ def test_what_can_not_be_hooked_is_named_once(
     assert "weather (proxywhirl.weather:Forecast.rain): there is no module proxywhirl.weather" in told
 
 
+def test_what_does_not_fit_in_a_module_imported_later_is_named_then(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, at the end of its import, and not before."""
+    import proxywhirl.safe_regex
+
+    def odd(public_only: bool) -> list[Hook]:
+        return [Hook("later", "proxywhirl.safe_regex:fortune", lambda original: original)]
+
+    monkeypatch.setattr(integration, "_PARTS", (*integration._PARTS, odd))
+    monkeypatch.setattr(proxywhirl, "safe_regex", proxywhirl.safe_regex)
+    monkeypatch.delitem(sys.modules, "proxywhirl.safe_regex")
+    now = install()
+    assert [*now.unhooked] == []
+    assert "later" in now.waiting
+    assert caplog.records == []
+    importlib.import_module("proxywhirl.safe_regex")
+    assert [each.name for each in now.unhooked] == ["later"]
+    [told] = caplog.records
+    assert "later (proxywhirl.safe_regex:fortune): expected it to exist, found nothing" in told.getMessage()
+
+
 def test_before_the_import_everything_waits_and_nothing_is_imported(start_worker: Any) -> None:
     """install() imports nothing; the import is instrumented as it ends, and no warning is logged on the way."""
     worker: Worker = start_worker(
@@ -199,7 +222,7 @@ def test_before_the_import_everything_waits_and_nothing_is_imported(start_worker
         now = install()
         early = sorted({"proxywhirl", "pydantic", "httpx", "loguru"} & set(sys.modules))
         before = [len(now.hooked), len(now.unhooked), len(now.waiting)]
-        import proxywhirl
+        import proxywhirl.api
         after = [len(now.hooked), len(now.unhooked), "sync requests" in now.hooked]
         uninstall()
         from proxywhirl.rotator import ProxyWhirl

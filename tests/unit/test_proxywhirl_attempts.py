@@ -290,5 +290,6 @@ def test_an_executor_of_an_application_may_give_arguments_to_an_attempt() -> Non
     def attempt(*args: Any, **kwargs: Any) -> Any:
         return args, kwargs
 
-    made: Any = Executor(RetryPolicy(max_attempts=1), {}, RetryMetrics())
+    metrics: Any = RetryMetrics
+    made: Any = Executor(RetryPolicy(max_attempts=1), {}, metrics())
     assert made.execute_with_retry(attempt, proxies()[0], "POST", URL) == (("one",), {"two": 2})

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import logging
 import pickle
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -355,3 +356,31 @@ def test_public_only_tells_of_a_failed_async_request_by_its_result() -> None:
     told = seen.last("attempt_failed")
     assert (told["error"], told["funcName"]) == ("httpx.ConnectError: refused", "_make_request")
     assert set(told) >= {*ALL, "request_id"}
+
+
+def test_a_mock_in_the_place_of_a_strategy_is_asked_through_the_rotator() -> None:
+    """As tests do: a whole one, and one for the method alone; its selections are told of all the same."""
+    from unittest.mock import Mock, patch
+
+    pool = proxies()
+    with rotator(fine, proxies=pool, strategy=Mock()) as made, events() as seen:
+        made.strategy.select.return_value = pool[0]
+        made.get("http://127.0.0.1/")
+        made.strategy.select.assert_called_once()
+        made.strategy.record_result.assert_called_once()
+        made.set_strategy("random")
+        with patch.object(made.strategy, "select", return_value=pool[1]):
+            made.get("http://127.0.0.1/")
+            made.strategy.select.assert_called_once()
+        made.get("http://127.0.0.1/")
+        assert "select" not in vars(vars(made)["strategy"])
+    assert seen.names() == ["proxy_selected"] * 3
+    assert [where["proxy_id"] for where in seen.contexts[:2]] == [str(each.id) for each in pool]
+    assert {record.funcName for record in seen.records} == {"_select_proxy_with_circuit_breaker"}
+
+
+def test_a_watch_can_be_referred_to_weakly() -> None:
+    """What keeps strategies as weak keys raises nothing."""
+    with rotator(fine) as made:
+        watch = made.strategy
+        assert weakref.ref(watch)() is watch

@@ -80,10 +80,13 @@ class Installed:
     @property
     def unhooked(self) -> tuple[Unhooked, ...]:
         """The hooks whose target is not what they are for."""
+        return self._unhooked()
+
+    def _unhooked(self, ended: str | None = None) -> tuple[Unhooked, ...]:
         return tuple(
             Unhooked(hook.name, hook.target, reason)
             for hook in self._hooks
-            if not hook.applied and (reason := _reason(hook)) is not None
+            if not hook.applied and (reason := _reason(hook, ended)) is not None
         )
 
     @property
@@ -103,7 +106,7 @@ class Installed:
         """Has the rest applied as it is imported. Not under the lock: it waits for imports that others have begun."""
         for module in dict.fromkeys(hook.module for hook in self._hooks):
             self._cancels.append(when_imported(module, functools.partial(self._apply, module)))
-        self._cancels.append(when_imported("proxywhirl", self._report))
+        self._cancels.append(when_imported("proxywhirl", lambda _: self._report("proxywhirl")))
         if self._over:  # meanwhile
             self._cancel()
 
@@ -126,11 +129,11 @@ class Installed:
                 if hook.module == module and not self._over:
                     hook.apply()
         if not _importing("proxywhirl"):
-            self._report()
+            self._report(module)
 
-    def _report(self, _loaded: object = None) -> None:
-        """Names what could not be hooked, each hook once."""
-        unhooked = self.unhooked
+    def _report(self, ended: str) -> None:
+        """Names what could not be hooked, each hook once. ``ended`` is the module whose import is at its end."""
+        unhooked = self._unhooked(ended)
         with _LOCK:
             missing = [each for each in unhooked if each.name not in self._told and not self._over]
             self._told.update(each.name for each in missing)
@@ -197,10 +200,13 @@ def version_found() -> str | None:
         return "unknown"
 
 
-def _reason(hook: Hook) -> str | None:
-    """Why a hook is not in force; None if its module may still be imported, or is another package's and not needed."""
+def _reason(hook: Hook, ended: str | None = None) -> str | None:
+    """Why a hook is not in force; None if its module may still be imported, or is another package's and not needed.
+
+    Of a module that is being imported nothing is known yet, unless it is the one whose import has ended just now.
+    """
     if hook.module in sys.modules:
-        return hook.problem
+        return hook.problem if hook.module == ended or not _importing(hook.module) else None
     ours = hook.module.partition(".")[0] == "proxywhirl"
     return f"there is no module {hook.module}" if ours and not _may_come(hook.module) else None
 

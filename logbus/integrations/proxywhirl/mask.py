@@ -63,14 +63,17 @@ def masked_text(text: str) -> str:
     words = _BETWEEN.split(_PIECE.sub(rf"\1\2{MASK}\2", text))
     url: int | None = None  # where one begins that has had no "@" yet: passwords may have blanks in them
     for at, word in enumerate(words):
-        if "://" in word:
+        scheme, mark, rest = word.rpartition("://")
+        if mark:
             url = at
-        if "@" in word:
+            if "@" in scheme:
+                words[at] = f"{MASK}{scheme[scheme.rindex('@') :]}{mark}{rest}"
+        if "@" in rest:
             first = at if url is None else url
             whole = "".join(words[first : at + 1])
             bare = whole.rstrip(_STOPS)
             words[first : at + 1] = [masked_url(bare) + whole[len(bare) :], *[""] * (at - first)]
             url = None
-        elif "://" in word and "?" in word:
-            words[at] = f"{word.partition('?')[0]}?{MASK}"
+        elif mark and "?" in rest:
+            words[at] = f"{words[at].partition('?')[0]}?{MASK}"
     return "".join(words)

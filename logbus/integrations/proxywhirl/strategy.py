@@ -16,6 +16,7 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from types import MethodType
 from typing import Any, Final
 
 from logbus.integrations.hooks import Hook
@@ -80,6 +81,10 @@ class Seam:
             self._last = real, watch
         return watch
 
+    def forget(self) -> None:
+        """The next who reads a strategy gets another watch: its ``select`` may be another."""
+        self._last = (None, None)
+
     def __set__(self, rotator: Any, value: Any) -> None:
         vars(rotator)["strategy"] = unwatched(value)
 
@@ -91,7 +96,7 @@ class Seam:
 class Watch:
     """A strategy as its rotator hands it out: in everything the real one, but that ``select`` is watched."""
 
-    __slots__ = ("_logbus",)
+    __slots__ = ("__weakref__", "_logbus")
 
     def __init__(self, real: Any, seam: Seam) -> None:
         _set(self, (real, seam, strategy_name(type(real))))
@@ -119,10 +124,14 @@ class Watch:
         return getattr(_get(self)[0], name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(_get(self)[0], name, value)
+        real, seam, _ = _get(self)
+        setattr(real, name, value)
+        seam.forget()
 
     def __delattr__(self, name: str) -> None:
-        delattr(_get(self)[0], name)
+        real, seam, _ = _get(self)
+        delattr(real, name)
+        seam.forget()
 
     def __dir__(self) -> Any:
         return dir(_get(self)[0])
@@ -161,6 +170,39 @@ class Watch:
 _get: Final[Callable[[Watch], tuple[Any, Seam, str]]] = vars(Watch)["_logbus"].__get__
 _set: Final[Callable[[Watch, tuple[Any, Seam, str]], None]] = vars(Watch)["_logbus"].__set__
 
+
+class Select:
+    """A ``select`` that is no method, as a watch hands it out: a call is watched, in all else it is the real one.
+
+    Tests put a mock there, and ask it through the rotator.
+    """
+
+    __slots__ = ("_logbus",)
+
+    def __init__(self, strategy: Any, seam: Seam, name: str) -> None:
+        _set_select(self, (strategy.select, seam, name))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the real strategy selects, or raises."""
+        select, seam, name = _get_select(self)
+        proxy = select(*args, **kwargs)
+        if seam.layer.live:
+            _selected(name, proxy, args, kwargs)
+        return proxy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_get_select(self)[0], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(_get_select(self)[0], name, value)
+
+    def __repr__(self) -> str:
+        return repr(_get_select(self)[0])
+
+
+_get_select: Final[Callable[[Select], tuple[Any, Seam, str]]] = vars(Select)["_logbus"].__get__
+_set_select: Final[Callable[[Select, tuple[Any, Seam, str]], None]] = vars(Select)["_logbus"].__set__
+
 #: Special methods that a type has for itself, or that a watch has; they are not handed on.
 _OWN: Final = frozenset(
     {
@@ -176,20 +218,25 @@ _OWN: Final = frozenset(
 def _watched(real: Any, seam: Seam) -> Watch:
     kind: Any = type(real)
     try:
-        return _watch_type(kind)(real, seam)
+        return _watch_type(kind, type(real.select) is MethodType)(real, seam)
     except Exception:  # a metaclass may do anything
         return Watch(real, seam)
 
 
 @functools.lru_cache(CACHED)
-def _watch_type(kind: type) -> type[Watch]:
-    """The watch for strategies of a type: with the special methods that Python looks for in types, if it has any."""
-    special = {
+def _watch_type(kind: type, usual: bool = True) -> type[Watch]:
+    """The watch for strategies of a type: with the special methods that Python looks for in types, if it has any.
+
+    ``usual`` says that ``select`` is a method, of which nobody asks more than a call.
+    """
+    special: dict[str, Any] = {
         name: _handed_on(name)
         for base in kind.__mro__[:-1]
         for name, value in vars(base).items()
         if name.startswith("__") and name.endswith("__") and name not in _OWN and callable(value)
     }
+    if not usual:
+        special["select"] = property(lambda watch: Select(*_get(watch)))
     return type("Watch", (Watch,), {"__slots__": (), "__module__": __name__, **special}) if special else Watch
 
 

@@ -83,7 +83,7 @@ def test_breakers_health_and_checks_are_told(
     for line in told:
         part = line["extra"]["part"]
         where = "224.0.0.1:3128" if part == "command line" else "127.0.0.1:"
-        assert line["proxy_url"].startswith(f"http://***@{where}"), line
+        assert line["proxy_url"].startswith(f"http://***:***@{where}"), line
         assert "request_id" in line or part == "command line", line
         if line["extra"]["event"] != "health_check":
             assert len(line["extra"]["proxy_id"]) == 36, line

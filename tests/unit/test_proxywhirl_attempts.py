@@ -183,7 +183,7 @@ def test_an_executor_on_its_own_tells_of_its_attempts(given: str | None) -> None
     assert current_context() == {}
     assert seen.contexts == [{}, {}]
     for record in seen.records:
-        assert record.__dict__["proxy_url"] == "http://***@127.0.0.1:1"
+        assert record.__dict__["proxy_url"] == "http://***:***@127.0.0.1:1"
         assert {record.__dict__["request_id"]} == kept
     assert given is None or kept == {given}
 
@@ -274,7 +274,7 @@ def test_the_words_of_an_error_have_no_credentials(public_only: bool) -> None:
         asyncio.run(attempt())
     failed = [record.__dict__ for record in seen.records if record.__dict__["event"] == "attempt_failed"]
     assert len(failed) == 2
-    assert all("via http://***@127.0.0.1:1 nor ***@127.0.0.1" in record["error"] for record in failed)
+    assert all("via http://***:***@127.0.0.1:1 nor ***:***@127.0.0.1" in record["error"] for record in failed)
     assert not any("verysecret" in str(record) for record in failed)
 
 

@@ -116,7 +116,7 @@ def test_it_names_the_proxy_where_that_is_known(seen: Events) -> None:
         known = seen.last("circuit_opened")
         made(failure_threshold=1).record_failure()
         unknown = seen.last("circuit_opened")
-    assert (known["proxy_id"], known["proxy_url"]) == (str(proxy.id), "http://***@127.0.0.1:8009")
+    assert (known["proxy_id"], known["proxy_url"]) == (str(proxy.id), "http://***:***@127.0.0.1:8009")
     assert known["source"] == proxy.source.value
     assert (unknown["proxy_id"], unknown["proxy_url"], unknown["source"]) == ("p1", None, None)
     assert "secret" not in "".join(record.getMessage() for record in seen.records)

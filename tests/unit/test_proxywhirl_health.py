@@ -60,7 +60,7 @@ def test_a_proxy_s_way_down_and_up_is_told(seen: Events) -> None:
     ]
     told = seen.last("health_changed")
     assert told["proxy_id"] == str(found.id)
-    assert told["proxy_url"] == "http://***@127.0.0.1:8001"
+    assert told["proxy_url"] == "http://***:***@127.0.0.1:8001"
     assert told["source"] == found.source.value
     assert (told["module"], told["funcName"]) == ("core", "record_failure")
     assert "secret" not in "".join(record.getMessage() for record in seen.records)
@@ -109,7 +109,7 @@ def test_the_event_is_about_its_own_proxy(seen: Events) -> None:
     assert (told["request_id"], told["proxy_id"], told["proxy_url"]) == (
         "r",
         str(found.id),
-        "http://***@127.0.0.1:8001",
+        "http://***:***@127.0.0.1:8001",
     )
     assert told["source"] == found.source.value
 
@@ -159,7 +159,7 @@ def test_a_check_of_the_api_is_told_with_its_result(seen: Events, caplog: pytest
     assert (told["levelname"], told["result"], told["operation"]) == ("WARNING", "failed", "health_check")
     assert told["error"]
     assert told["latency_ms"] >= 0
-    assert told["proxy_url"] == "http://***@127.0.0.1:1"
+    assert told["proxy_url"] == "http://***:***@127.0.0.1:1"
     assert len(told["request_id"]) == 32
     with context(request_id="r", operation="api_request"):
         check(found, "http://127.0.0.1:1/")
@@ -182,7 +182,7 @@ def test_a_check_of_the_validator_is_told(seen: Events) -> None:
     assert not result.is_valid
     assert sorted(str(record.__dict__["proxy_url"]) for record in seen.records) == [
         "***",
-        "http://***@127.0.0.1:1",
+        "http://***:***@127.0.0.1:1",
         "http://127.0.0.1:1",
     ]
     assert {record.levelname for record in seen.records} == {"WARNING"}

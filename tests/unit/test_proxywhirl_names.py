@@ -15,7 +15,7 @@ def test_the_fields_of_a_proxy_are_plain_short_and_masked() -> None:
     proxy = SimpleNamespace(id="é" * 1000, url="http://user:word@10.0.0.1:1", source="üser")
     fields = proxy_fields(proxy)
     assert set(fields) == {"proxy_id", "proxy_url", "source"}
-    assert fields["proxy_url"] == "http://***@10.0.0.1:1"
+    assert fields["proxy_url"] == "http://***:***@10.0.0.1:1"
     assert fields["source"] == "\\xfcser"
     assert all(value.isascii() and len(value) <= 4 * MAX_CHARS for value in fields.values())
     assert dict(proxy_fields(proxy)) == dict(fields)

@@ -264,7 +264,7 @@ def test_credentials_stay_out_of_event_and_context() -> None:
     with rotator(fine, proxies=[*proxies("http://someone:sesame@127.0.0.1:1"), named]) as made, events() as seen:
         for _ in range(2):
             made.get("http://127.0.0.1/")
-    assert [told["proxy_url"] for told in seen.contexts] == ["http://***@127.0.0.1:1", "http://10.0.0.2:2"]
+    assert [told["proxy_url"] for told in seen.contexts] == ["http://***:***@127.0.0.1:1", "http://10.0.0.2:2"]
     everything = f"{[vars(record) for record in seen.records]} {seen.contexts}"
     assert "sesame" not in everything
     assert "someone" not in everything

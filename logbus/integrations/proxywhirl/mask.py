@@ -1,4 +1,6 @@
-"""The URL of a proxy as records may show it: ``http://***@host:port``, and nothing that could be a credential.
+"""The URL of a proxy as records may show it: ``http://***:***@host:port``, and nothing that could be a credential.
+
+The form is proxywhirl's own: its records have a ``proxy_url`` too, and one proxy is to have one name.
 
 A URL's parser answers what a well-formed URL means. Proxy lists hold others: a password with ``/``, ``#`` or ``@`` in
 it, ``host:port:user:password``, no scheme at all. So nothing is parsed: what stands before the last ``@`` is masked
@@ -17,6 +19,8 @@ from typing import Final
 
 #: What stands for anything that may be a credential.
 MASK: Final = "***"
+#: What stands for a user and a password, as proxywhirl writes it.
+CREDENTIALS: Final = "***:***"
 #: Masks that are kept, by URL: a pool has a few hundred proxies.
 CACHED: Final = 4096
 #: Characters of a URL; a longer one is masked as a whole.
@@ -36,7 +40,7 @@ _PIECE: Final = re.compile(
 
 @functools.lru_cache(CACHED)
 def masked_url(url: str) -> str:
-    """The scheme, ``***@`` where there is something before the host, and the host with its port; else ``***``.
+    """The scheme, ``***:***@`` where there is something before the host, and the host with its port; else ``***``.
 
     The form of RFC 3986, section 3.2, with its userinfo masked; what is not of that form is not shown.
     """
@@ -52,7 +56,7 @@ def masked_url(url: str) -> str:
     other, *path = _END.split(before, 1)
     if not _HOST.match(host) or (path and _HOST.match(other.rpartition("@")[2])):
         host = MASK
-    return f"{scheme}{mark}{MASK + at if at and host != MASK else ''}{host}"
+    return f"{scheme}{mark}{CREDENTIALS + at if at and host != MASK else ''}{host}"
 
 
 def masked_text(text: str) -> str:

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from logbus.producers.unsignalled import unsignalled
+
 #: Seconds from a fork until the child opens by itself.
 OPEN_AFTER_S: Final = 0.5
 #: Seconds that a fork or an exit waits for the opener, at most: it has to wake up, or to finish what it has begun.
@@ -30,7 +32,7 @@ class Opener:
         # the exit of a pool's process) would wait in there for itself.
         self._going_on = threading.Lock()
         self._going_on.acquire()
-        self._thread = threading.Thread(target=self._run, name="logbus-opener", daemon=True)
+        self._thread = unsignalled(self._run, "logbus-opener")
 
     def start(self) -> None:
         """Starts to wait. Where the system has no thread to give, the first record opens."""

@@ -36,6 +36,7 @@ from logbus.producers.pack import FRAME_BYTES, FRAME_RECORDS, Packed, Packer
 from logbus.producers.pipe import WakePipe
 from logbus.producers.settings import ProducerSettings
 from logbus.producers.subscriber import Subscriber
+from logbus.producers.unsignalled import unsignalled
 from logbus.rules import Levels
 from logbus.wire import ACK_WANTED, BYE, DATA, MARK, NAMES, UNENCODABLE, pack_frame, pack_payload
 
@@ -189,7 +190,7 @@ class Sender:
 
     def _start(self) -> None:
         """Starts the thread. Raises RuntimeError where the system or the interpreter has no more threads to give."""
-        self._thread = threading.Thread(target=self._run, name="logbus-sender", daemon=True)
+        self._thread = unsignalled(self._run, "logbus-sender")
         self._running = True
         try:
             self._thread.start()

@@ -64,8 +64,6 @@ class Uncaught:
         self._print_exc: _Hook | None = None
         #: The exception (its id) that has been told last of those that end a process.
         self._told = 0
-        #: What was being handled where this process began: a child that was forked in an ``except`` block sees it.
-        self._begun = 0
         #: The gates that look for us too.
         self._gates: weakref.WeakSet[Gate] = weakref.WeakSet()
         #: Whether children of multiprocessing register with us.
@@ -207,12 +205,11 @@ class Uncaught:
         """What a hook in our place has kept from us."""
         error: Any = getattr(sys, "last_value", None)
         untold = isinstance(error, BaseException) and id(error) != self._told and not hasattr(sys, "ps1")
-        if untold and sys.excepthook is not self._main:
+        if untold and sys.excepthook is not self._main and _left_everything(error):
             self.tell(error, type(error), error.__traceback__, level=logging.CRITICAL, where="main")
 
     def _in_child(self) -> None:
         self._telling = threading.local()
-        self._begun = id(sys.exc_info()[1])
         if self._producer is not None:
             self.follow()
 
@@ -231,7 +228,7 @@ class Uncaught:
 
     def _on_child(self) -> None:
         error = sys.exc_info()[1]
-        if error is not None and id(error) not in (self._begun, self._told):
+        if error is not None and id(error) != self._told and _left_its_process(error):
             self._told = id(error)
             self.tell(
                 error,
@@ -259,6 +256,19 @@ class _Hook:
 
     def __call__(self, *arguments: Any, **options: Any) -> None:
         self._ours(self.before, *arguments, **options)
+
+
+def _left_everything(error: BaseException) -> bool:
+    """Whether nothing could have caught it; test runners and debuggers put what they have caught there, too."""
+    traceback = error.__traceback__
+    return traceback is None or traceback.tb_frame.f_back is None
+
+
+def _left_its_process(error: BaseException) -> bool:
+    """Whether it came out of a child's main function: one that was forked in an ``except`` block sees its parent's."""
+    traceback = error.__traceback__
+    frame = None if traceback is None else traceback.tb_frame
+    return frame is not None and frame.f_code.co_name == "_bootstrap" and frame.f_globals.get("__name__") in _PROCESSES
 
 
 def _process_name() -> str:

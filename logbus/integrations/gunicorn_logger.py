@@ -21,6 +21,9 @@ class Logger(glogging.Logger):  # type: ignore[misc]
     def setup(self, cfg: Any) -> None:
         """What gunicorn calls at its start, and again when it reloads its configuration."""
         super().setup(cfg)
+        if not self.access_log.handlers:
+            # Uvicorn's worker gives its own access log these handlers, and makes no record where there are none.
+            self.access_log.addHandler(logging.NullHandler())
         install()
         attach()
 

@@ -128,6 +128,20 @@ logging.getLogger("shop").warning("of the application")
     ]
 
 
+def test_arguments_stay_out_below_logbus_run(peer: Peer, start_worker: StartWorker) -> None:
+    """A worker whose application knows nothing of us tells no more of a task than celery's own line does."""
+    script = """
+import logbus.integrations.attach
+logbus.integrations.attach.attach()
+import celery.app.trace
+data = {"id": "1", "args": "('open sesame',)"}
+logging.getLogger("celery.app.trace").warning("Task %(id)s done", data, extra={"data": data})
+"""
+    start_worker(script, LOGBUS_RUN="1").wait()
+    assert peer.arrivals.messages == ["Task 1 done"]
+    assert "sesame" not in repr(peer.arrivals.records)
+
+
 def test_settings_and_the_way_back(peer: Peer, start_worker: StartWorker) -> None:
     """install() takes the settings of configure(); uninstall() leaves celery as it was before."""
     script = f"""{SETUP}

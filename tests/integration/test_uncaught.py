@@ -244,6 +244,24 @@ def test_the_main_function_of_a_child(peer: Peer, start_worker: StartWorker, tmp
     assert sorted(record.message for record in peer.arrivals.records if record.logger == "shop") == ["well"]
 
 
+def test_a_child_that_dies_of_what_its_parent_was_handling(peer: Peer, start_worker: StartWorker) -> None:
+    """Forked in an ``except`` block it raises the parent's exception again: a crash of its own."""
+    run(
+        start_worker,
+        """
+import multiprocessing
+def again(error): raise error
+try:
+    raise ValueError("the parent's")
+except ValueError as error:
+    child = multiprocessing.get_context("fork").Process(target=again, args=(error,))
+    child.start()
+    child.join()
+""",
+    )
+    assert the_crash(peer).message == "uncaught ValueError: the parent's"
+
+
 def test_a_child_of_billiard(peer: Peer, start_worker: StartWorker) -> None:
     """Celery's multiprocessing has the same end, and a name of its own."""
     pytest.importorskip("billiard")

@@ -157,7 +157,7 @@ def test_a_worker_whose_signals_have_the_default_action() -> None:
     worker = Worker(1, 1, [], application, 30, Config(), None)
     try:
         install()
-        for handler in (signal.SIG_DFL, signal.SIG_IGN):
+        for handler in (signal.SIG_IGN, signal.SIG_DFL):  # the second is awaited from the first on
             signal.signal(signal.SIGTERM, handler)
             worker.load_wsgi()
             assert (worker.wsgi == handler) == (handler is signal.SIG_IGN)

@@ -421,3 +421,17 @@ def test_the_handler_has_no_lock(handler: LogbusHandler) -> None:
     assert handler.lock is None
     handler.acquire()
     handler.release()
+
+
+def test_an_exception_whose_text_ends_the_program(log: logging.Logger, taken: Kept) -> None:
+    """Logging itself shows that its str() has failed, and goes on: so does this, whatever was raised."""
+
+    class OddError(Exception):
+        def __str__(self) -> str:
+            raise SystemExit(3)
+
+    try:
+        raise OddError
+    except OddError:
+        log.exception("caught")
+    assert taken.last.exception[1].endswith("failed: SystemExit>")

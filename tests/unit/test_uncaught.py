@@ -239,6 +239,28 @@ def test_asyncio_may_be_imported_later(kept: Kept) -> None:
     assert loop.__dict__[name] is before
 
 
+def test_what_was_caught_is_no_crash(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test runner puts a test's failure where the exit looks for what another hook in our place has kept from us."""
+    uncaught.install(kept.producer)
+    monkeypatch.setattr(sys, "excepthook", lambda *arguments: None)
+    monkeypatch.setattr(sys, "last_value", raised(ValueError("a test's")), raising=False)
+    uncaught.UNCAUGHT._at_exit()
+    assert kept.entries == []
+
+
+def test_an_exception_that_ends_who_asks(kept: Kept, seen: Seen) -> None:
+    """Its text may raise anything, as for the interpreter: there is a record, and the hook that was there is called."""
+
+    class OddError(Exception):
+        def __str__(self) -> str:
+            raise SystemExit(3)
+
+    uncaught.install(kept.producer)
+    end_by(raised(OddError()))
+    assert kept.last.message.endswith("failed: SystemExit>")
+    assert len(seen) == 1
+
+
 def test_a_prompt_is_no_crash(kept: Kept, seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     """In an interactive session each mistake comes to the hook, and the session goes on."""
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)

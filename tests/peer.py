@@ -195,6 +195,19 @@ class Peer:
         eventually(enough, timeout, what=f"{count} records")
         return self.arrivals.records
 
+    def of(self, logger: str) -> list[Arrived]:
+        """The records of a logger so far."""
+        return [record for record in self.arrivals.records if record.logger == logger]
+
+    def wait_for(self, message: str, count: int = 1) -> list[Arrived]:
+        """The records with this in their message, once there are so many."""
+
+        def found() -> list[Arrived]:
+            records = [record for record in self.arrivals.records if message in record.message]
+            return records if len(records) >= count else []
+
+        return eventually(found, 20, what=f"{count} records with {message!r}")
+
     def wait_mark(self, request: int) -> Mark:
         """The first MARK that answers a request, once it has come."""
 

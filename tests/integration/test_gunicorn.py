@@ -19,7 +19,7 @@ import pytest
 from logbus.rules import Rule
 from tests.collector_command import child_environment
 from tests.eventually import eventually
-from tests.peer import Arrived, Peer
+from tests.peer import Peer
 
 pytest.importorskip("gunicorn")
 
@@ -116,29 +116,14 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         server.end()
 
 
-def of(peer: Peer, logger: str) -> list[Arrived]:
-    """The records of a logger."""
-    return [record for record in peer.arrivals.records if record.logger == logger]
-
-
-def wait_for(peer: Peer, message: str, count: int = 1) -> list[Arrived]:
-    """The records with this in their message, once there are so many."""
-
-    def found() -> list[Arrived]:
-        records = [record for record in peer.arrivals.records if message in record.message]
-        return records if len(records) >= count else []
-
-    return eventually(found, 20, what=f"{count} records with {message!r}")
-
-
 def test_what_comes_of_requests(peer: Peer, serve: Callable[..., Server]) -> None:
     """A record of the application, one of the access log with fields, the exception of one that failed; each once."""
     server = serve()
     assert [server.get("/a?token=x"), server.get("/raise")] == [200, 500]
     assert server.stop() == 0
     peer.wait_records(1)
-    served = of(peer, "shop.till")
-    first, second = of(peer, "gunicorn.access")
+    served = peer.of("shop.till")
+    first, second = peer.of("gunicorn.access")
     assert [record.message for record in served] == ["serving /a", "serving /raise"]
     assert '"GET /a?token=x HTTP/1.1" 200 2' in first.message
     duration = first.extra.pop("duration_ms")
@@ -154,13 +139,13 @@ def test_what_comes_of_requests(peer: Peer, serve: Callable[..., Server]) -> Non
         "request_id": "r-1",
     }
     assert (second.extra["status"], second.extra["path"]) == (500, "/raise")
-    [failed] = [record for record in of(peer, "gunicorn.error") if record.level == "ERROR"]
+    [failed] = [record for record in peer.of("gunicorn.error") if record.level == "ERROR"]
     assert failed.exception.type == "ValueError"
     assert failed.function != "exception"
     assert {record.pid for record in served} != {server.process.pid}
     # What gunicorn writes it writes still, each line that has come as a record too; and nothing else stands there.
     shown = Counter(re.findall(r"\[(?:INFO|ERROR)\] (.*)", server.stderr))
-    assert shown == Counter(record.message for record in of(peer, "gunicorn.error"))
+    assert shown == Counter(record.message for record in peer.of("gunicorn.error"))
     assert "serving" not in server.stderr
 
 
@@ -179,14 +164,14 @@ def test_kinds_of_workers(
     file = ("--access-logfile", str(access)) if application == "shop:app" else ()
     server = serve(*arguments, *file, "-w", "2", application=application)
     assert [server.get(f"/{number}") for number in range(6)] == [200] * 6
-    wait_for(peer, "Booting worker with pid", 2)
+    peer.wait_for("Booting worker with pid", 2)
     assert server.stop() == 0
-    wait_for(peer, "Shutting down: Master")
+    peer.wait_for("Shutting down: Master")
     expected = [f"/{number}" for number in range(6)]
-    logged = of(peer, "gunicorn.access") or of(peer, "uvicorn.access")
+    logged = peer.of("gunicorn.access") or peer.of("uvicorn.access")
     assert sorted(record.extra["path"] for record in logged) == expected
     assert {record.extra["status"] for record in logged} == {200}
-    assert sorted(record.message for record in of(peer, "shop.till")) == [f"serving {path}" for path in expected]
+    assert sorted(record.message for record in peer.of("shop.till")) == [f"serving {path}" for path in expected]
     if file:
         assert sorted(access.read_text().splitlines()) == sorted(record.message for record in logged)
     assert len(peer.arrivals.byes) == 3
@@ -197,20 +182,20 @@ def test_a_worker_that_does_not_boot(peer: Peer, serve: Callable[..., Server], t
     (tmp_path / "broken").touch()
     server = serve()
     assert server.process.wait(20) == 3
-    [record] = wait_for(peer, "Exception in worker process")
+    [record] = peer.wait_for("Exception in worker process")
     assert (record.exception.type, record.exception.message) == ("RuntimeError", "no till")
-    wait_for(peer, "Worker failed to boot")
+    peer.wait_for("Worker failed to boot")
 
 
 def test_a_worker_that_hangs(peer: Peer, serve: Callable[..., Server]) -> None:
     """What it had logged is there, the master says that it was killed, and another one serves."""
     server = serve("--timeout", "1")
     assert server.get("/hang") in (0, 500)
-    [hung] = wait_for(peer, "serving /hang")
-    [told] = wait_for(peer, "WORKER TIMEOUT")
+    [hung] = peer.wait_for("serving /hang")
+    [told] = peer.wait_for("WORKER TIMEOUT")
     assert (told.level, told.pid) == ("CRITICAL", server.process.pid)
     assert server.get("/b") == 200
-    [record] = wait_for(peer, "serving /b")
+    [record] = peer.wait_for("serving /b")
     assert record.pid != hung.pid
 
 
@@ -221,26 +206,26 @@ def test_reloads_and_recycling(peer: Peer, serve: Callable[..., Server]) -> None
     for at, number in enumerate((None, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1)):
         if number is not None:
             server.signal(number)
-            wait_for(peer, f"Handling signal: {number.name.removeprefix('SIG').lower()}")
+            peer.wait_for(f"Handling signal: {number.name.removeprefix('SIG').lower()}")
         for which in "ab":
             path = f"/{at}{which}"
             assert server.get(path) == 200
             paths.append(path)
     assert server.stop() == 0
-    wait_for(peer, "Shutting down: Master")
-    assert sorted(record.extra["path"] for record in of(peer, "gunicorn.access")) == paths
-    assert sorted(record.message for record in of(peer, "shop.till")) == [f"serving {path}" for path in paths]
-    assert len({record.pid for record in of(peer, "shop.till")}) >= 3
+    peer.wait_for("Shutting down: Master")
+    assert sorted(record.extra["path"] for record in peer.of("gunicorn.access")) == paths
+    assert sorted(record.message for record in peer.of("shop.till")) == [f"serving {path}" for path in paths]
+    assert len({record.pid for record in peer.of("shop.till")}) >= 3
 
 
 def test_levels_reach_the_access_log(peer: Peer, serve: Callable[..., Server]) -> None:
     """A rule for it turns requests off where they are logged, in every worker, and the rest goes on."""
     server = serve()
     assert server.get("/a") == 200
-    [served] = wait_for(peer, "GET /a ")
+    [served] = peer.wait_for("GET /a ")
     levels = peer.set_levels(Rule("gunicorn.access", 30))
     eventually(lambda: served.pid in peer.confirmed(levels.version), 20)
     assert server.get("/b") == 200
-    wait_for(peer, "serving /b")
+    peer.wait_for("serving /b")
     assert server.stop() == 0
-    assert [record.extra["path"] for record in of(peer, "gunicorn.access")] == ["/a"]
+    assert [record.extra["path"] for record in peer.of("gunicorn.access")] == ["/a"]

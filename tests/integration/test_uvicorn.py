@@ -16,8 +16,7 @@ import pytest
 
 from logbus.integrations.uvicorn import log_config
 from tests.collector_command import child_environment
-from tests.eventually import eventually
-from tests.peer import Arrived, Peer
+from tests.peer import Peer
 
 _APPLICATION = """
 import logging
@@ -68,7 +67,7 @@ class Server:
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and X-Request-ID of an answer."""
-        running = wait_for(self._peer, "Uvicorn running on")[0].message
+        running = self._peer.wait_for("Uvicorn running on")[0].message
         found = re.search(r"http://127\.0\.0\.1:\d+", running)
         assert found is not None, running
         with urllib.request.urlopen(found[0] + path, timeout=20) as answer:
@@ -102,29 +101,14 @@ def serve(peer: Peer, tmp_path: Path) -> Iterator[Callable[..., Server]]:
         server.end()
 
 
-def of(peer: Peer, logger: str) -> list[Arrived]:
-    """The records of a logger."""
-    return [record for record in peer.arrivals.records if record.logger == logger]
-
-
-def wait_for(peer: Peer, message: str, count: int = 1) -> list[Arrived]:
-    """The records with this in their message, once there are so many."""
-
-    def found() -> list[Arrived]:
-        records = [record for record in peer.arrivals.records if message in record.message]
-        return records if len(records) >= count else []
-
-    return eventually(found, 20, what=f"{count} records with {message!r}")
-
-
 def test_one_process_to_its_last_record(peer: Peer, serve: Callable[..., Server]) -> None:
     """Start, request and end are there once each, the request with its id; the exit status is that of the signal."""
     server = serve()
     status, request_id = server.get("/a?token=x")
     assert status == 200
     assert server.stop() == -signal.SIGTERM
-    wait_for(peer, "Finished server process")
-    [access] = of(peer, "uvicorn.access")
+    peer.wait_for("Finished server process")
+    [access] = peer.of("uvicorn.access")
     port = access.message.partition(" - ")[0]
     assert access.message == f'{port} - "GET /a?token=x HTTP/1.1" 200'
     assert access.extra == {
@@ -136,9 +120,9 @@ def test_one_process_to_its_last_record(peer: Peer, serve: Callable[..., Server]
         "request_id": request_id,
         "operation": "http_request",
     }
-    [served] = of(peer, "shop.till")
+    [served] = peer.of("shop.till")
     assert (served.message, served.extra["request_id"]) == ("serving /a", request_id)
-    told = [record.message for record in of(peer, "uvicorn.error")]
+    told = [record.message for record in peer.of("uvicorn.error")]
     assert len(told) == len(set(told))
     # Uvicorn's lines are what they are without us, and nothing else stands there.
     shown = [line.partition(" ")[2].strip() for line in server.output.splitlines()]
@@ -148,22 +132,22 @@ def test_one_process_to_its_last_record(peer: Peer, serve: Callable[..., Server]
 def test_workers_and_their_supervisor(peer: Peer, serve: Callable[..., Server]) -> None:
     """Each process has configured itself; one that is killed is followed by another, and nothing is lost or doubled."""
     server = serve("--workers", "2", console=False)
-    wait_for(peer, "Application startup complete", 2)
+    peer.wait_for("Application startup complete", 2)
     expected = []
     for at in range(3):
         expected += [f"/{at}{number}" for number in range(8)]
         assert all(server.get(path)[0] == 200 for path in expected[-8:])
         if at == 0:
-            os.kill(wait_for(peer, "serving /00")[0].pid, signal.SIGTERM)
-            wait_for(peer, "Application startup complete", 3)
+            os.kill(peer.wait_for("serving /00")[0].pid, signal.SIGTERM)
+            peer.wait_for("Application startup complete", 3)
         if at == 1:
             server.process.send_signal(signal.SIGHUP)
-            wait_for(peer, "Application startup complete", 5)
+            peer.wait_for("Application startup complete", 5)
     server.stop()
-    wait_for(peer, "Stopping parent process")
-    assert sorted(record.extra["path"] for record in of(peer, "uvicorn.access")) == expected
-    assert sorted(record.message for record in of(peer, "shop.till")) == [f"serving {path}" for path in expected]
-    workers = {record.pid for record in wait_for(peer, "Started server process")}
+    peer.wait_for("Stopping parent process")
+    assert sorted(record.extra["path"] for record in peer.of("uvicorn.access")) == expected
+    assert sorted(record.message for record in peer.of("shop.till")) == [f"serving {path}" for path in expected]
+    workers = {record.pid for record in peer.wait_for("Started server process")}
     assert len(workers) == 5
-    assert {record.pid for record in wait_for(peer, "Finished server process")} == workers
+    assert {record.pid for record in peer.wait_for("Finished server process")} == workers
     assert server.output == ""

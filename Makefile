@@ -145,11 +145,12 @@ check: install ## ruff (rules and format) and mypy, strict, over code and tests
 	@$(PY) -m mypy
 
 .PHONY: bench-quick
-bench-quick: install bench-peers ## the promised performance ratios, in about two minutes
+bench-quick: install bench-peers ## the promised performance ratios, in about three minutes
 	@$(PY) -m benchmarks.quick
 	@$(PY) -m benchmarks.levels
 	@$(PY) -m benchmarks.pipeline
 	@$(PY) -m benchmarks.delivery
+	@$(PY) -m benchmarks.proxied --short
 
 # What logbus is compared with, in a venv of its own: nothing of it gets into ours. Made anew if it was interrupted.
 PEERS := .venvs/bench/.stamp

@@ -107,6 +107,7 @@ def main() -> int:
         if len(sys.argv) > 1:
             command = subprocess.Popen(sys.argv[1:], env={**os.environ, "PROXIES": " ".join(urls)})
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which may have things to finish
+            signal.signal(signal.SIGTERM, lambda *_: command.terminate())  # and what ends this ends the command
             return command.wait()
         print(*urls, flush=True)
         with contextlib.suppress(KeyboardInterrupt):

@@ -14,6 +14,7 @@ both, each event arrives twice. Below ``logbus run`` it arrives once, from here.
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -29,10 +30,11 @@ from logbus.producers.context import active, active_about, add_context
 from logbus.producers.crossing import CROSSING, INSIDE
 from logbus.producers.exception import describe, from_text, weight
 from logbus.producers.fields import ENTRY_BYTES, EXC_INFO, fields_now, take_exception, word
+from logbus.producers.handler import LogbusHandler
 from logbus.producers.loguru import ProducerOptions
 from logbus.producers.producer import Producer, Site, producer_for
 from logbus.producers.sanitise import safe_message, split_extra
-from logbus.producers.settings import resolve
+from logbus.producers.settings import ProducerSettings, resolve
 from logbus.producers.structlog_front import FLOOR, STRUCTLOG
 from logbus.producers.text import error_text, text_bytes, type_name
 
@@ -51,8 +53,9 @@ _NAMES_KEPT: Final = 4096
 class StructlogProcessor:
     """A processor of structlog for one producer. It raises no Exception but structlog's DropEvent.
 
-    Options are those of :func:`logbus.configure`; it opens nothing before its first event. Raises ConfigurationError
-    when an option is wrong, or structlog is not installed.
+    Options are those of :func:`logbus.configure`; without any it is one worker with what ``configure()`` has made of
+    the process by then. It opens nothing before its first event. Raises ConfigurationError when an option is wrong, or
+    structlog is not installed.
     """
 
     def __init__(self, *, producer: Producer | None = None, **options: Unpack[ProducerOptions]) -> None:
@@ -62,7 +65,8 @@ class StructlogProcessor:
         except ImportError as error:
             raise ConfigurationError(["StructlogProcessor: expected structlog, which is not installed"]) from error
         settings = resolve(options)
-        self.producer = producer or CROSSING.instead(settings) or producer_for(settings)
+        attached = None if options else _attached(settings)
+        self.producer = producer or CROSSING.instead(settings) or attached or producer_for(settings)
         CROSSING.mind_others()
         #: The loggers that have been seen.
         self.names: set[str] = set()
@@ -154,6 +158,13 @@ class StructlogProcessor:
                 self._sites.clear()
             found = self._sites[key] = site, code
         return found[0]
+
+
+def _attached(settings: ProducerSettings) -> Producer | None:
+    """The producer behind the root logger (configure() puts it there), if it is one, and for the same collector."""
+    handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler, LogbusHandler)]
+    found = {handler.producer for handler in handlers if handler.producer.settings.endpoint == settings.endpoint}
+    return found.pop() if len(found) == 1 else None
 
 
 def _calling() -> tuple[Callable[[FrameType], FrameType], Callable[[], tuple[int, str] | None]]:

@@ -40,8 +40,8 @@ _SITES_KEPT: Final = 4096
 _ENTRY_BYTES: Final = 200
 #: A site with parts of other types may be unhashable, or equal to another (1 and True): it is not kept.
 _SITE_TYPES: Final = [str, int, str, str, str, int]
-#: By a logger's name: what makes its records fit to be taken. Gets each that is unusual (nested fields, an exception)
-#: and returns it, or a copy without what must not be in a log; other handlers have theirs as it was.
+#: By a logger's name, from before its first record on: what makes its records fit to be taken. Gets each and returns
+#: it, or a copy without what must not be in a log, or with fields of ours; other handlers have theirs as it was.
 CLEANERS: Final[dict[str, Callable[[logging.LogRecord], logging.LogRecord]]] = {}
 
 
@@ -79,7 +79,10 @@ class Taker(logging.Handler):
             try:
                 self._emit_unusual(record)
             except Exception as error:  # a record that isn't one: say so in its place, rather than lose it
-                self._emit_broken(record, error)
+                try:
+                    self._emit_broken(record, error)
+                except Exception:  # nor is the producer what it should be: logging's own word for that
+                    self.handleError(record)
         return record
 
     def _emit_broken(self, record: logging.LogRecord, error: Exception) -> None:
@@ -150,7 +153,8 @@ class Taker(logging.Handler):
 
             if comes_back(self.producer):
                 return
-        if CLEANERS and type(record.name) is str and (clean := CLEANERS.get(record.name)) is not None:
+        clean = CLEANERS.get(record.name) if CLEANERS and type(record.name) is str else None
+        if clean is not None:
             record = clean(record)
         message = safe_message(record.msg, record.args)
         own = [item for item in record.__dict__.items() if item[0] not in NOT_EXTRA]
@@ -168,7 +172,9 @@ class Taker(logging.Handler):
             record.funcName or "",
             record.lineno,
         )
-        if type(record) is logging.LogRecord and [*map(type, site)] == _SITE_TYPES and site == _site(record.__dict__):
+        if clean is not None:  # the next one has to come here, too
+            pass
+        elif type(record) is logging.LogRecord and [*map(type, site)] == _SITE_TYPES and site == _site(record.__dict__):
             if len(self._sites) >= _SITES_KEPT:
                 self._sites.clear()
             self._sites[site] = site

@@ -104,6 +104,8 @@ def untouched_logging(nothing_left: None) -> Iterator[None]:
     for name in ("uncaught", "warned"):
         if f"logbus.producers.{name}" in sys.modules:
             sys.modules[f"logbus.producers.{name}"].uninstall()
+    if "logbus.producers.take" in sys.modules:
+        sys.modules["logbus.producers.take"].CLEANERS.clear()
     if "logbus.producers.producer" in sys.modules:
         from tests.peer import forget_producers
 

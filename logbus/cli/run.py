@@ -38,7 +38,8 @@ def _read_level(context: click.Context, parameter: click.Parameter, text: str | 
     "--level",
     metavar="LEVEL",
     callback=_read_level,
-    help="Level of loggers that have none of their own. [default: INFO, until the program sets one for the root]",
+    help="Level from which on loggers without one of their own are collected; what the program lets through is "
+    "collected in any case. [default: INFO, until the program sets one for the root]",
 )
 @click.option("--component", metavar="NAME", help="Component of records whose logger names none.")
 @click.option("--app-name", metavar="NAME", help="Name of the application. [default: that of each program]")

@@ -5,13 +5,14 @@ run`` does: the application's records come too, its own logging stays as it is, 
 (stderr, ``--error-logfile``, ``--access-logfile``, ``logconfig``). In addition each request is a record of the logger
 ``gunicorn.access``, also without an access log file; a level rule turns them off at the source.
 
-The fields of an access record come from the atoms of the access log format, which gunicorn hands to the logger:
-:class:`AccessFields` is a filter that reads them, and serves gunicorn's own logger class as well.
+The fields of an access record come from the atoms of the access log format, which gunicorn hands to the logger, its
+own logger class as well. They are on a copy: what gunicorn's handlers and the application's print is as it was.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import logging
 import os
@@ -25,11 +26,12 @@ from logbus.errors import ConfigurationError
 from logbus.integrations.hooks import Hook
 from logbus.producers.producer import EXITS
 from logbus.producers.request import client_request_id
+from logbus.producers.take import CLEANERS
 
 if TYPE_CHECKING:
     from logbus.integrations.gunicorn_logger import Logger
 
-__all__ = ["ACCESS", "AccessFields", "Logger", "access_fields", "install"]
+__all__ = ["ACCESS", "Logger", "access_fields", "cleaned", "install"]
 
 #: The logger of gunicorn's access log.
 ACCESS: Final = "gunicorn.access"
@@ -52,15 +54,14 @@ def __getattr__(name: str) -> Any:
     return Logger
 
 
-class AccessFields(logging.Filter):
-    """Adds fields to the records of an access log: method, path (without its query), status, bytes, duration_ms, …"""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Lets every record pass. Raises no Exception."""
-        with contextlib.suppress(Exception):  # atoms of a subclass may be anything
-            if isinstance(record.args, dict) and "status" not in record.__dict__:
-                record.__dict__.update(access_fields(record.args))
-        return True
+def cleaned(record: logging.LogRecord) -> logging.LogRecord:
+    """A copy of a record of the access log with its fields; any other as it is. Raises nothing."""
+    with contextlib.suppress(Exception):  # atoms of a subclass may be anything
+        if isinstance(record.args, dict) and "status" not in record.__dict__:
+            fields = access_fields(record.args)
+            record = copy.copy(record)
+            record.__dict__.update(fields)
+    return record
 
 
 def access_fields(atoms: dict[str, Any]) -> dict[str, Any]:
@@ -90,10 +91,8 @@ def access_fields(atoms: dict[str, Any]) -> dict[str, Any]:
 
 
 def install() -> None:
-    """Has every record of gunicorn's access log carry its fields, and every worker drain at SIGTERM. Idempotent."""
-    logger = logging.getLogger(ACCESS)
-    if not any(isinstance(one, AccessFields) for one in logger.filters):
-        logger.addFilter(AccessFields())
+    """Has every record of gunicorn's access log taken with its fields, and workers drain at SIGTERM. Idempotent."""
+    CLEANERS[ACCESS] = cleaned
     if not _AT_FORK:
         _AT_FORK.append(_in_child)
         os.register_at_fork(after_in_child=_in_child)

@@ -23,6 +23,7 @@ from typing import Any, Final
 from logbus.errors import ConfigurationError
 from logbus.producers.handler import LogbusHandler
 from logbus.producers.producer import EXITS
+from logbus.producers.take import CLEANERS
 
 #: The logger of uvicorn's access log.
 ACCESS: Final = "uvicorn.access"
@@ -79,20 +80,19 @@ class UvicornHandler(LogbusHandler):
 
     def handle(self, record: logging.LogRecord) -> logging.LogRecord | bool:  # type: ignore[override]
         """Emits a record; one of the access log with its fields. Other handlers have it as it was."""
-        if _COLOURED in record.__dict__ or record.name == ACCESS:
-            record = copy.copy(record)
-            record.__dict__.pop(_COLOURED, None)
-            add_fields(record)
-        return super().handle(record)
+        return super().handle(cleaned(record))
 
 
-class AccessFields(logging.Filter):
-    """Adds fields to the records of the access log: method, path (without its query), status, client, http_version."""
+def cleaned(record: logging.LogRecord) -> logging.LogRecord:
+    """The record without colours, and one of the access log with fields; a copy where that changes it. Raises nothing.
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Lets every record pass. Raises no Exception."""
+    The fields: method, path (without its query), status, client, http_version.
+    """
+    if _COLOURED in record.__dict__ or record.name == ACCESS:
+        record = copy.copy(record)
+        record.__dict__.pop(_COLOURED, None)
         add_fields(record)
-        return True
+    return record
 
 
 def add_fields(record: logging.LogRecord) -> None:
@@ -113,10 +113,8 @@ def add_fields(record: logging.LogRecord) -> None:
 
 
 def install() -> None:
-    """Has every record of uvicorn's access log carry its fields, whoever takes it. Idempotent."""
-    logger = logging.getLogger(ACCESS)
-    if not any(isinstance(one, AccessFields) for one in logger.filters):
-        logger.addFilter(AccessFields())
+    """Has every record of uvicorn's loggers taken so, whoever takes it. Idempotent."""
+    CLEANERS.update(dict.fromkeys(("uvicorn.error", ACCESS), cleaned))
 
 
 if __name__ == "__main__":

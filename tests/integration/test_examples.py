@@ -141,6 +141,23 @@ def test_structured_logging_demo(tmp_path: Path) -> None:
     assert "balanced: every record is accounted for" in output
 
 
+def test_loopback_takes_its_command_along(tmp_path: Path) -> None:
+    """What ends it ends the command too, by the same signal: nothing is left to serve on."""
+    command = "import os, signal; print(os.environ['PROXIES'].count('http:'), flush=True); signal.pause()"
+    with subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "loopback.py"), sys.executable, "-c", command],
+        cwd=tmp_path,
+        env=child_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "3\n"
+        process.terminate()
+        assert process.stdout.read() == ""  # to its end, which comes when nobody has it open
+        assert process.wait(PATIENCE) == 256 - signal.SIGTERM
+
+
 @contextlib.contextmanager
 def serving(*command: str, directory: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """A program that runs until it is ended, and at the latest here, with all that it has started."""

@@ -364,6 +364,20 @@ def test_nothing_that_is_handled_raises(handler: LogbusHandler, taken: Kept) -> 
         assert "could not be read" in taken.last.message
 
 
+def test_a_producer_that_fails_raises_nothing_either(
+    handler: LogbusHandler, taken: Kept, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log call goes on, and stderr shows it in logging's own way."""
+
+    def fail(*_: Any) -> None:
+        raise MemoryError("no page")
+
+    monkeypatch.setattr(taken, "emit", fail)
+    handler.handle(logged())
+    assert "--- Logging error ---" in (said := capsys.readouterr().err)
+    assert "no page" in said
+
+
 def test_the_handlers_level_holds(log: logging.Logger, handler: LogbusHandler, taken: Kept) -> None:
     """A handler has a level, by name too."""
     handler.setLevel("WARNING")

@@ -220,6 +220,18 @@ def test_the_flight_recorder_keeps_what_the_rules_silence() -> None:
     assert kept.messages == []
 
 
+def test_without_options_it_is_one_worker_with_the_process() -> None:
+    """configure(app_name=…), and the processor as the documentation has it: one producer. Options make another."""
+    root = logging.getLogger()
+    earlier, handler = (logbus.LogbusHandler(app_name=name) for name in ("earlier", "shop"))
+    assert StructlogProcessor().producer not in (earlier.producer, handler.producer)
+    root.addHandler(handler)
+    assert StructlogProcessor().producer is handler.producer
+    assert StructlogProcessor(app_name="till").producer is not handler.producer
+    root.addHandler(earlier)
+    assert StructlogProcessor().producer not in (earlier.producer, handler.producer)  # which of the two?
+
+
 def test_wrong_options_and_a_missing_structlog_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The errors are ours, and making a processor opens nothing."""
     with pytest.raises(ConfigurationError, match="on_full"):

@@ -107,16 +107,31 @@ def test_records_of_another_kind(kept: Kept, arguments: tuple[Any, ...]) -> None
 
 
 def test_installed_for_any_configuration(kept: Kept) -> None:
-    """Below ``logbus run`` uvicorn's own configuration has the fields as well."""
-    install()
+    """Below ``logbus run`` uvicorn's own configuration has fields and no colours as well, and prints what it did."""
     install()
     Config(app="shop:app")
-    logger = logging.getLogger("uvicorn.access")
-    logger.addHandler(LogbusHandler.of(kept.producer))
-    logger.info(LINE, "[::1]:4711", "GET", "/tills?token=x", "1.1", 404)
-    assert kept.last.extra is not None
-    assert (kept.last.extra["status"], kept.last.extra["client"]) == (404, "[::1]")
-    assert len(logger.filters) == 1
+    seen: list[logging.LogRecord] = []
+
+    def see(record: logging.LogRecord) -> bool:
+        seen.append(record)
+        return True
+
+    for name in ("uvicorn.access", "uvicorn.error"):
+        logging.getLogger(name).addHandler(LogbusHandler.of(kept.producer))
+        logging.getLogger(name).addFilter(see)
+    for status in (404, 200):  # the second from a call site that is known
+        logging.getLogger("uvicorn.access").info(LINE, "[::1]:4711", "GET", "/tills?token=x", "1.1", status)
+        logging.getLogger("uvicorn.error").info("up", extra={"color_message": "\x1b[1mup\x1b[0m"})
+    fields = [entry.extra for entry in kept.entries]
+    assert [extra and (extra["status"], extra["client"]) for extra in fields] == [
+        (404, "[::1]"),
+        None,
+        (200, "[::1]"),
+        None,
+    ]
+    # Formatters print what stands on a record (JSON formatters all of it).
+    assert not any("path" in record.__dict__ for record in seen)
+    assert ["color_message" in record.__dict__ for record in seen] == [False, True, False, True]
 
 
 def test_the_file_for_the_command_line() -> None:

@@ -16,6 +16,7 @@ drop): what lies between is a call in progress. Each increment is one statement 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import logging
@@ -105,6 +106,8 @@ class Counters:
         self.path: Path | None = directory / (producer.hex() + SUFFIX)
         self._next_slot = itertools.count()
         self._chunks: dict[int, memoryview[int]] = {}
+        #: What is mapped, each with a descriptor of its own, which Python hides and closes with it.
+        self._maps: list[mmap.mmap] = []
         self._fd = self._lock_fd = -1
         try:
             self._fd, self._lock_fd = self._create(self.path)
@@ -114,6 +117,7 @@ class Counters:
             self.exact = False
             self.path = None
             header = mmap.mmap(-1, CHUNK_BYTES)
+        self._maps.append(header)
         packed = pack_payload([meta.host[:255], meta.pid, meta.worker[:255], meta.app_name[:255], meta.started_us])
         header[_META_AT : _META_AT + len(packed)] = packed
         header[8:24] = producer
@@ -162,6 +166,7 @@ class Counters:
             try:
                 os.posix_fallocate(self._fd, 0, (number + 2) * CHUNK_BYTES)
                 mapped = mmap.mmap(self._fd, CHUNK_BYTES, offset=(number + 1) * CHUNK_BYTES)
+                self._maps.append(mapped)
                 return memoryview(mapped).cast("Q")
             except OSError:  # the disk is full: count in memory from here on, and say so
                 self.exact = False
@@ -204,6 +209,19 @@ class Counters:
             os.close(self._fd)
             os.close(self._lock_fd)
             self._fd = self._lock_fd = -1
+
+    def unmap(self) -> None:
+        """Closes it for good, with the descriptors that the maps hold: whoever still counts here gets a ValueError.
+
+        A map that is garbage later would close its number then, whatever that is by now. For a process that closes
+        every descriptor, and for a forked child, which may do so, and has no thread that could count here.
+        """
+        self.close()
+        maps, self._maps = self._maps, []
+        views = (*self.cells.values(), *self._chunks.values(), self._words)
+        for let_go in (*(view.release for view in views), *(mapped.close for mapped in maps)):
+            with contextlib.suppress(BufferError):  # a thread is at its slot just now
+                let_go()
 
 
 @dataclass(frozen=True, slots=True)

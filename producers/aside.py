@@ -8,6 +8,9 @@ have asked for ends in ``Logger.handle``, behind the logger's filters and before
 The question costs nothing: logging remembers the answer of ``isEnabledFor`` for each logger and level, and asks
 ``getEffectiveLevel`` only for a new one. There ours sees, by its caller, that the gate is asking.
 
+A logger whose class has steps of its own is left alone: who overrides ``handle`` would get to see what is meant for us
+only, and who decides himself what is enabled has decided it. So are all, once somebody wraps ``Logger.handle``.
+
 It ends with the application's own word: once a level was set on the root logger, that is the level, for logbus too, and
 everything here is taken off. Not so where ``logbus run`` was told a level: that one stays open whatever the
 application sets on its root. A logger with a level of its own (or below one) keeps it in both cases, and a level rule
@@ -20,6 +23,7 @@ import functools
 import logging
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, Final
 
 from logbus.producers.crossing import CROSSING, as_of_logging
@@ -33,6 +37,12 @@ _DEFAULT: Final = logging.WARNING
 _INFO: Final = logging.INFO
 #: The processor of structlog that is its gate before logging's own.
 _STRUCTLOG: Final = "filter_by_level"
+#: The methods by which a logger decides what it lets through, and the one behind which that becomes a record.
+_GATES: Final = ("isEnabledFor", "getEffectiveLevel")
+_STEPS: Final = (*_GATES, "handle")
+#: What every log method ends in, and wrappers around ``Logger.handle``, at most, behind which it is looked for.
+_LOG: Final = logging.Logger._log.__code__
+_WRAPPERS: Final = 3
 
 _frame: Final = sys._getframe
 
@@ -48,6 +58,7 @@ class Aside:
         #: Whether a level rule gives the root logger its level: it is everybody's then.
         self.ruled = False
         self._patches: tuple[Patch, ...] = ()
+        self._handled: Patch | None = None
 
     def begin(self, level: int | None) -> None:
         """Opens loggers without a level of their own from ``level`` on; with None from INFO on, till the root has one.
@@ -58,9 +69,10 @@ class Aside:
         if level is None and self._root.level != _DEFAULT:
             return
         self._said, self._level = level is not None, _INFO if level is None else level
+        self._handled = Patch(logging.Logger, "handle", self._handle)
         self._patches = (
             Patch(logging.Logger, "getEffectiveLevel", self._get_effective_level),
-            Patch(logging.Logger, "handle", self._handle),
+            self._handled,
         )
         if not self._said:
             self._patches += (Patch(logging.Logger, "setLevel", self._set_level),)
@@ -68,16 +80,23 @@ class Aside:
 
     def end(self) -> None:
         """Gives logging back as it was."""
-        patches, self._patches, self._level = self._patches, (), _NOTHING
+        patches, self._patches, self._handled, self._level = self._patches, (), None, _NOTHING
         for patch in patches:
             patch.remove()
         if patches:
             self._forget()
 
+    def move(self, level: int | None) -> None:
+        """Begins anew with the tree that logging has now, after ``importlib.reload(logging)``."""
+        if self._root is not logging.root:
+            self.end()
+            self._root = logging.root
+            self.begin(level)
+
     def gate_level(self, logger: logging.Logger) -> int:
         """The level from which on a logger lets records through, to logbus or to all."""
         level = logger.getEffectiveLevel()
-        return self._level if self._level < level and self._concerns(logger) else level
+        return self._level if self._level < level and self._opens(logger) else level
 
     def _forget(self) -> None:
         """Has every logger work out its answers anew."""
@@ -96,6 +115,11 @@ class Aside:
             at = at.parent
         return True
 
+    def _opens(self, logger: logging.Logger) -> bool:
+        """Whether a logger may let through for us what nobody else is to see."""
+        handle = self._handled
+        return handle is not None and handle.stands and not _has_own(logger, _STEPS) and self._concerns(logger)
+
     def _get_effective_level(self, original: Callable[..., int]) -> Callable[..., int]:
         aside, gate = self, getattr(logging.Logger.isEnabledFor, "__code__", None)
 
@@ -104,7 +128,7 @@ class Aside:
             level = original(logger)
             if aside._level < level:
                 caller = _frame(1).f_code
-                if (caller is gate or caller.co_name == _STRUCTLOG) and aside._concerns(logger):
+                if (caller is gate or caller.co_name == _STRUCTLOG) and aside._opens(logger):
                     return aside._level
             return level
 
@@ -117,7 +141,7 @@ class Aside:
         def handle(logger: logging.Logger, record: logging.LogRecord) -> None:
             try:
                 # What a logger has made itself came through its gate; what is given to handle() may have any level.
-                low = record.levelno < aside._root.level and _frame(1).f_code.co_name == "_log"
+                low = record.levelno < aside._root.level and _is_of_log_method(logger, _frame(1))
             except TypeError:  # a record made by hand
                 low = False
             if low and aside._hides(logger, record):
@@ -130,7 +154,7 @@ class Aside:
         return handle
 
     def _hides(self, logger: logging.Logger, record: logging.LogRecord) -> bool:
-        return self._level <= record.levelno and self._concerns(logger)
+        return self._level <= record.levelno and not _has_own(logger, _GATES) and self._concerns(logger)
 
     def _set_level(self, original: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(original)
@@ -140,6 +164,25 @@ class Aside:
                 self.end()
 
         return setLevel
+
+
+def _has_own(logger: logging.Logger, names: tuple[str, ...]) -> bool:
+    """Whether a logger, or its class, has other methods of these names than logging's loggers have."""
+    usual = vars(logging.Logger)
+    return any(getattr(getattr(logger, name, None), "__func__", None) is not usual[name] for name in names)
+
+
+def _is_of_log_method(logger: logging.Logger, frame: FrameType | None) -> bool:
+    """Whether a record comes to ``handle`` from a log method of its logger: at once, or through somebody's wrapper."""
+    if frame is None or frame.f_code.co_name == _LOG.co_name:
+        return frame is not None
+    for _ in range(_WRAPPERS):
+        frame = frame.f_back
+        if frame is None:
+            return False
+        if frame.f_code is _LOG:
+            return frame.f_locals.get("self") is logger
+    return False
 
 
 def _filtered(logger: logging.Logger, record: logging.LogRecord) -> logging.LogRecord | None:

@@ -23,7 +23,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from logbus.producers.below import is_below
@@ -83,10 +83,15 @@ class Crossing:
         self.producer, self._taker = producer, Taker.into(producer.emit)
         self._taker.producer = producer
         self._pid = os.getpid()
-        self._patches = (
-            Patch(logging.Logger, "callHandlers", self._call_handlers),
-            Patch(logging, "shutdown", self._shutdown),
-        )
+        self.add(logging)
+
+    def add(self, module: ModuleType) -> None:
+        """Takes what crosses in this module too: a ``logging`` that was loaded anew, whose classes are others."""
+        if self._taker is not None:
+            self._patches += (
+                Patch(module.Logger, "callHandlers", self._call_handlers),
+                Patch(module, "shutdown", self._shutdown),
+            )
 
     def end(self) -> None:
         """Gives logging back as it was."""

@@ -25,9 +25,14 @@ class Patch:
         self._ours = make(getattr(owner, name))
         setattr(owner, name, self._ours)
 
+    @property
+    def stands(self) -> bool:
+        """Whether it is in place, and nobody has put anything on top."""
+        return vars(self._owner).get(self._name, _MISSING) is self._ours
+
     def remove(self) -> bool:
         """Puts back what was there; False where somebody has put something on top, through which his calls go on."""
-        if vars(self._owner).get(self._name, _MISSING) is not self._ours:
+        if not self.stands:
             return False
         if self._found is _MISSING:
             delattr(self._owner, self._name)

@@ -115,7 +115,7 @@ class Life:
         """In a forked child: closes our copies of the parent's descriptors, its page lock among them."""
         if self.sender is not None:
             self.sender.abandon()
-        self.counters.close()
+        self.counters.unmap()
 
     def stats(self) -> Stats:
         """The counters now."""
@@ -152,6 +152,8 @@ class Producer:
         #: Whether records are asked for the span in which they are logged.
         self._spans = False
         self._opener: Opener | None = None
+        #: One for each call that closes descriptors just now: nothing is opened meanwhile.
+        self._closing: list[None] = []
         #: Whether only the children of this process open by themselves.
         self._only_children = False
         self._mute = False
@@ -205,7 +207,7 @@ class Producer:
     def open(self) -> None:
         """Begins the life of this process's producer if it has none. Only one caller does, the others go on."""
         self.look_for_spans()
-        if self._put is None and next(self._openers) == 0:
+        if self._put is None and not self._closing and next(self._openers) == 0:
             try:
                 if self._life is None:
                     self._life = Life(self.settings, self.gate, mute=self._mute)
@@ -286,6 +288,23 @@ class Producer:
         ours = (*life.counters.descriptors, *(() if life.sender is None else life.sender.descriptors))
         return any(known < descriptor for known in ours)
 
+    def stay_closed(self) -> None:
+        """Opens nothing until :meth:`may_open`: records wait. What the opener has begun is waited for."""
+        self._closing.append(None)
+        if self._opener is not None:
+            self._opener.stop()
+
+    def may_open(self, *, soon: bool) -> None:
+        """Ends one :meth:`stay_closed`. Opens if somebody has logged meanwhile; else soon, if said or begun before."""
+        with contextlib.suppress(IndexError):  # forked in the middle
+            self._closing.pop()
+        if self._early:
+            self.open()
+        elif soon:
+            self.open_soon()
+        elif self._life is None and self._opener is not None and not self._only_children and not self._mute:
+            self._open_soon()
+
     def let_go(self) -> bool:
         """Drains, and closes every descriptor; the next record begins a new life. False where nothing was open."""
         life = self._life
@@ -293,6 +312,7 @@ class Producer:
             return False
         self.shutdown()
         self._bury(life)
+        life.counters.unmap()
         return True
 
     def _bury(self, life: Life) -> None:
@@ -328,6 +348,7 @@ class Producer:
     def after_fork_in_child(self) -> None:
         """Begins anew: a child is another producer. It opens with its first record, or soon by itself."""
         life, self._life = self._life, None
+        self._closing = []
         self._past = Stats()
         self._begin()
         self.gate.after_fork()

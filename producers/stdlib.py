@@ -91,6 +91,16 @@ class StdlibFront:
         with _locked(LEAVE_S):
             self._turn(Table(), None)
 
+    def move(self) -> None:
+        """Has the tree that logging has now, after ``importlib.reload(logging)``, obey what is in force."""
+        with _locked(LEAVE_S):
+            if self._root is not logging.root:
+                table, recorder = self._table, self._recorder
+                self._turn(Table(), None)
+                self._set_level = self._fix_up = None  # the hooks stay in the old classes, and do nothing there
+                self._root = logging.root
+                self._turn(table, recorder)
+
     def apply(self, table: Table) -> bool:
         """Puts rules into force, in every logger. False where logging's lock is not free."""
         with _locked(LOCK_S) as free:

@@ -13,6 +13,7 @@ that is silent can be reached too. Nothing that goes wrong here stops the progra
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -43,6 +44,8 @@ class _Attachment:
         self.done = False
         #: What stood where our excepthook stands.
         self.excepthook: Any = None
+        #: The root logger of the tree that was attached to last.
+        self.root: Any = None
 
 
 _HERE: Final = _Attachment()
@@ -72,6 +75,7 @@ def attach() -> Producer | None:
     except Exception as error:
         for line in str(error).splitlines() or [type(error).__name__]:
             tell(f"{line} (records of this process, pid {os.getpid()}, are not collected)")
+        _detach()
         return None
 
 
@@ -112,6 +116,7 @@ def _attach() -> Producer:
         when_imported(module, _follow)
     for module, integration in _ACCESS_LOGS:
         when_imported(module, partial(_install, integration))
+    when_imported("celery.app.trace", _clean_celery)
     words = os.environ.get(VARIABLE, "").split(",")
     if NO_PROXYWHIRL not in words:
         public_only = PUBLIC_ONLY in words
@@ -119,8 +124,28 @@ def _attach() -> Producer:
     return producer
 
 
+def _detach() -> None:
+    """Gives logging back, whatever has begun to take its records."""
+    with contextlib.suppress(Exception):  # what can't be imported has begun nothing
+        from logbus.producers.aside import ASIDE
+        from logbus.producers.crossing import CROSSING
+
+        ASIDE.end()
+        CROSSING.end()
+
+
 def _attach_to(logging: ModuleType) -> None:
-    attach()
+    """Attaches to logging, and again to what ``importlib.reload(logging)`` makes of it: classes and loggers are new."""
+    known, _HERE.root = _HERE.root, logging.root
+    producer = attach()
+    if known is not None and known is not logging.root and producer is not None:
+        from logbus.producers.aside import ASIDE
+        from logbus.producers.crossing import CROSSING
+        from logbus.producers.stdlib import STDLIB
+
+        CROSSING.add(logging)
+        STDLIB.move()
+        ASIDE.move(producer.settings.level)
 
 
 def _follow(loop: ModuleType) -> None:
@@ -131,6 +156,13 @@ def _follow(loop: ModuleType) -> None:
 
 def _install(integration: str, program: ModuleType) -> None:
     importlib.import_module(f"logbus.integrations.{integration}").install()
+
+
+def _clean_celery(trace: ModuleType) -> None:
+    """What celery tells handlers of a task beside its lines has the task's arguments in it, secrets and all."""
+    from logbus.integrations import celery_records
+
+    celery_records.clean()
 
 
 def _instrument_proxywhirl(public_only: bool) -> None:

@@ -246,6 +246,35 @@ PROGRAMS = {
         """,
         [("__main__", "INFO", "once")],
     ),
+    "logging that is loaded anew": (
+        """
+        import importlib
+        log.info("before")
+        importlib.reload(logging)
+        logging.getLogger("shop.till").info("after")
+        log.warning("from a logger of before")
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stdout)
+        logging.debug("at the level that is set")
+        importlib.reload(logging)
+        logging.warning("and again")
+        """,
+        [
+            ("shop.till", "INFO", "before"),
+            ("shop.till", "INFO", "after"),
+            ("shop.till", "WARNING", "from a logger of before"),
+            ("root", "DEBUG", "at the level that is set"),
+            ("root", "WARNING", "and again"),
+        ],
+    ),
+    "logging that is imported anew": (
+        """
+        del sys.modules["logging"]
+        import logging
+        logging.warning("of the new one")
+        log.warning("of the old one")
+        """,
+        [("root", "WARNING", "of the new one"), ("shop.till", "WARNING", "of the old one")],
+    ),
     "structlog that prints": (
         """
         import structlog

@@ -199,3 +199,84 @@ def test_wrappers_on_top_stay_and_lead_to_logging_as_it_was(taken: Kept, shown: 
     finally:
         for name, original in ours.items():
             setattr(logging.Logger, name, original.__wrapped__)
+
+
+class ShowsAll(logging.Logger):
+    """Hands on what it gets, whoever has switched it off, as absl's does."""
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Asks its own filters only."""
+        if self.filter(record):
+            self.callHandlers(record)
+
+
+class Marks(logging.Logger):
+    """Leads each of its records through a step of its own."""
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Marks it."""
+        record.msg = f"marked {record.msg}"
+        super().handle(record)
+
+
+class Decides(logging.Logger):
+    """Has a level that no attribute says."""
+
+    def getEffectiveLevel(self) -> int:  # noqa: N802 (logging's name)
+        """Its own."""
+        return logging.INFO
+
+
+class Open(logging.Logger):
+    """Lets through what it wants."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 (logging's name)
+        """From INFO on."""
+        return level >= logging.INFO
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (ShowsAll, ["%d"]),
+        (Marks, ["marked %d"]),
+        (Decides, ["%d", "%d"]),
+        (Open, ["%d", "%d"]),
+    ],
+)
+def test_a_class_with_steps_of_its_own_is_left_alone(
+    taken: Kept, shown: io.StringIO, kind: type[logging.Logger], expected: list[str]
+) -> None:
+    """It gets to see nothing that it would not see without us, and its handlers all that they would get."""
+    ASIDE.begin(None)
+    log = kind("shop.own")
+    log.parent = logging.getLogger()
+    log.manager = logging.Logger.manager
+    say(log)
+    levels = ["20", "30"][-len(expected) :]
+    wanted = [form.replace("%d", level) for form, level in zip(expected, levels, strict=True)]
+    assert shown.getvalue().splitlines() == wanted
+    assert taken.messages == wanted
+
+
+def test_behind_a_wrapper_of_somebody_else_nothing_is_shown(
+    taken: Kept, shown: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who wraps ``Logger.handle`` after us sees no more than he should, and the handlers get nothing by it."""
+    ASIDE.begin(None)
+    known, new = logging.getLogger("shop.known"), logging.getLogger("shop.new")
+    known.info("before")
+    ours, seen = logging.Logger.handle, []
+
+    def theirs(logger: logging.Logger, record: logging.LogRecord) -> None:
+        seen.append((logger.name, record.getMessage()))
+        ours(logger, record)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(logging.Logger, "handle", theirs)
+        for log in (known, new):
+            log.info("low")
+            log.warning("high")
+        known.handle(logging.makeLogRecord({"name": "far", "levelno": 20, "msg": "made elsewhere"}))
+    assert shown.getvalue().splitlines() == ["high", "high", "made elsewhere"]
+    assert [entry for entry in seen if entry[0] == "shop.new"] == [("shop.new", "high")]

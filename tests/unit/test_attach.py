@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -45,6 +46,22 @@ def test_what_goes_wrong_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: py
         f"logbus run: LOGBUS_CAPACITY 'none': expected a number of records, at least 1 "
         f"(records of this process, pid {os.getpid()}, are not collected)"
     ]
+
+
+def test_where_it_fails_late_logging_is_given_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What has begun to take records would take them to nobody, or raise in the application's log calls."""
+    before = dict(vars(logging.Logger))
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no more threads")
+
+    monkeypatch.delitem(sys.modules, "logbus.cli", raising=False)
+    monkeypatch.setattr("logbus.producers.configure.serve", fail)
+    assert attach() is None
+    assert "no more threads (records of this process" in capsys.readouterr().err
+    assert dict(vars(logging.Logger)) == before
 
 
 @pytest.mark.parametrize("closed", [True, False])

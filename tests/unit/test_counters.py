@@ -340,3 +340,23 @@ def test_a_page_that_is_dropped_is_closed(tmp_path: Path) -> None:
     assert path is not None
     assert str(path) not in Path("/proc/self/maps").read_text()
     assert read_page(path).totals.emitted == 1
+
+
+def test_unmapped_it_has_no_descriptor_left(tmp_path: Path) -> None:
+    """Nor one that Python keeps for a map, and would close at some later time, when the number is somebody else's."""
+
+    def ours() -> list[str]:
+        links = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+        return [link for link in links if os.path.lexists(link) and str(tmp_path) in os.readlink(link)]
+
+    counters = Counters(tmp_path, PRODUCER, META)
+    cell = counters.cell()
+    cell[EMITTED] += 1
+    assert len(ours()) > 2
+    counters.unmap()
+    counters.unmap()
+    assert ours() == []
+    with pytest.raises(ValueError, match="released"):
+        cell[EMITTED] += 1
+    assert counters.path is not None
+    assert read_page(counters.path).totals.emitted == 1

@@ -3,8 +3,8 @@
 ``atexit`` does not run in multiprocessing children on Python 3.11 and 3.12, ``multiprocessing.util.Finalize`` does;
 both are used, and nothing is started there (a thread can't start inside ``atexit`` on 3.12). billiard, which is
 celery's multiprocessing, has a Finalize of its own, and the workers of its pools end by ``os._exit`` past that: they
-drain as the last thing before it. SIGTERM is taken only where the application left the default action, or gives it back,
-and ends the process by the same signal after the drain.
+drain as the last thing before it. SIGTERM is taken only where the application left the default action, or gives it
+back, and ends the process by the same signal after the drain.
 """
 
 from __future__ import annotations

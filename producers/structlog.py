@@ -64,9 +64,7 @@ class StructlogProcessor:
             from structlog.contextvars import get_contextvars
         except ImportError as error:
             raise ConfigurationError(["StructlogProcessor: expected structlog, which is not installed"]) from error
-        settings = resolve(options)
-        attached = None if options else _attached(settings)
-        self.producer = producer or CROSSING.instead(settings) or attached or producer_for(settings)
+        self.producer = producer or _producer(resolve(options), alone=bool(options))
         CROSSING.mind_others()
         #: The loggers that have been seen.
         self.names: set[str] = set()
@@ -158,6 +156,12 @@ class StructlogProcessor:
                 self._sites.clear()
             found = self._sites[key] = site, code
         return found[0]
+
+
+def _producer(settings: ProducerSettings, *, alone: bool) -> Producer:
+    """Who gets the events: below ``logbus run`` the process's producer; ``alone``: one of these very settings."""
+    below = CROSSING.instead(settings)
+    return below or (None if alone else _attached(settings)) or producer_for(settings)
 
 
 def _attached(settings: ProducerSettings) -> Producer | None:

@@ -348,13 +348,16 @@ def test_a_program_that_closes_every_descriptor_lives(peer: Peer, program: Calla
         os._exit(0)
     """
     close = """
+    import threading, logbus
     log.info("before")
-    time.sleep(0.2)
+    assert logbus.flush(20)
     os.closerange(3, 4096)
     log.info("after")
     os.closerange(3, 4096)
     os.closerange(3, 4096)
-    time.sleep(0.8)
+    for thread in threading.enumerate():
+        if thread.name == "logbus-opener":
+            thread.join(20)
     """
     lines = textwrap.dedent(daemon if how == "as a daemon" else "") + textwrap.dedent(close)
     # Some releases of Python warn of the threads that begin after a fork, see tests/integration/test_fork.py.

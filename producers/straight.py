@@ -163,7 +163,7 @@ def _emit(handler: LogbusHandler, site: Site, message: Any, args: Any, fields: M
             return False  # a mapping for the names in the message, maybe
         try:
             message %= args
-        except Exception:
+        except Exception:  # logging says what is wrong with the call
             return False
     size = ENTRY_BYTES + message.__sizeof__()
     extra: dict[str, Any] | None = None

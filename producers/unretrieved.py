@@ -79,7 +79,7 @@ def _fields_of(context: Any) -> tuple[bool, Active | None]:
         own: Any = getattr(thing, "get_context", None)
         found = own() if own is not None else getattr(thing, "_context", None)
         return True, active_in(found) if isinstance(found, Context) else None
-    except Exception:
+    except Exception:  # a loop or a task of another make
         return False, None
 
 

@@ -67,6 +67,6 @@ class Access:
         self._tell(f"{self._events}_ended", f"{self.what} {self.status or '-'} in {duration:.1f} ms", fields)
 
     def _tell(self, event: str, message: str, fields: dict[str, Any]) -> None:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # handlers and filters of the application: the request goes on
             if self._log.isEnabledFor(logging.INFO):
                 self._log.info(message, extra={"event": event, **self._fields, **fields})

@@ -140,7 +140,7 @@ class RequestContextMiddleware:
 
     def _process_view(self, request: Any, view: Any, args: Any, kwargs: Any) -> None:
         """After every middleware, and so after that which knows the user."""
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # a user of the application's own making: the view runs all the same
             _wait_for_user(request)
 
     async def _process_view_async(self, request: Any, view: Any, args: Any, kwargs: Any) -> None:

@@ -39,7 +39,7 @@ class Logger(glogging.Logger):  # type: ignore[misc]
         try:
             atoms = self.atoms_wrapper_class(self.atoms(resp, req, environ, request_time))
             self.access_log.info(self.cfg.access_log_format, atoms, stacklevel=2)
-        except Exception:
+        except Exception:  # a format of the application's, or what it says of the request: as gunicorn does
             self.error(traceback.format_exc())
 
     # The place in the code that a record shows is gunicorn's, and not that of these methods.

@@ -24,6 +24,7 @@ from logbus.cli.client import request
 from logbus.rules import Levels, Table
 from tests.collector_command import ROOT, child_environment
 from tests.eventually import eventually
+from tests.group import end_group
 from tests.programs import crowd as program
 
 #: Seconds that a crowd may take to come to life, to take a version or to end, on a machine that does other things.
@@ -116,9 +117,7 @@ class Crowd:
 
     def kill(self) -> None:
         """Ends every worker at once, whatever it does."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
+        end_group(self.process)
         if self.process.stdin is not None:
             self.process.stdin.close()
 

@@ -28,6 +28,7 @@ from tests.collector_command import ROOT, CollectorCommand, child_environment
 from tests.conftest import SOAK
 from tests.eventually import eventually
 from tests.faults.scenario import StartCollector, read_lines
+from tests.group import end_group
 from tests.programs.witness import DIRECTORY, Marks, read_marks
 
 #: Seconds that a deployment may take for anything, on a machine that does other things.
@@ -275,9 +276,7 @@ class Program:
 
     def end(self) -> None:
         """Ends it and all that it has started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
+        end_group(self.process)
 
 
 class Load:

@@ -18,6 +18,7 @@ from logbus.counters import read_page
 from tests.collector_command import ROOT, CollectorCommand, child_environment
 from tests.conftest import StartCollector
 from tests.eventually import eventually
+from tests.group import end_group
 from tests.integration.watch import lines_of, settled
 
 #: Seconds for a worker to start, to work through its tasks, or to end, on a machine that does other things.
@@ -119,9 +120,7 @@ class Shop:
 
     def end(self) -> None:
         """Ends what is left of it."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        end_group(self.process)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 from logbus.rules import Rule
 from tests.collector_command import child_environment
 from tests.eventually import eventually
+from tests.group import end_group
 from tests.peer import Peer
 
 pytest.importorskip("gunicorn")
@@ -95,11 +95,7 @@ class Server:
 
     def end(self) -> None:
         """Kills what is left of it."""
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait(20)
+        end_group(self.process)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 
 from logbus.integrations.uvicorn import log_config
 from tests.collector_command import child_environment
+from tests.group import end_group
 from tests.peer import Peer
 
 _APPLICATION = """
@@ -80,11 +81,7 @@ class Server:
 
     def end(self) -> None:
         """Kills what is left of it."""
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait(20)
+        end_group(self.process)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import pytest
 
 from scripts.servers import place
 from tests.eventually import eventually
+from tests.group import end_group
 
 #: Seconds from start until a server listens, and from SIGTERM to its end: generous, only a failure takes so long.
 PATIENCE = 20.0
@@ -113,11 +114,7 @@ class Daemon:
         """Ends it and its children by SIGKILL; nothing happens to one that has ended."""
         if self.process is None:
             return
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait(PATIENCE)
+        end_group(self.process)
         self.process = None
 
 

@@ -145,23 +145,43 @@ check: install ## ruff (rules and format) and mypy, strict, over code and tests
 	@$(PY) -m mypy
 
 .PHONY: bench-quick
-bench-quick: install bench-peers ## the promised performance ratios, in about three minutes
-	@$(PY) -m benchmarks.quick
+bench-quick: install bench-peers ## the promised performance ratios, in about a minute
+	@$(PY) -m benchmarks.suite --quick
+
+.PHONY: bench
+bench: install bench-peers $(SERVERS) ## logbus beside every peer in one run, and each of its parts: a quarter of an hour
+	@$(PY) -m scripts.servers bench
+	@$(PY) -m benchmarks.suite
 	@$(PY) -m benchmarks.levels
 	@$(PY) -m benchmarks.pipeline
 	@$(PY) -m benchmarks.delivery
 	@$(PY) -m benchmarks.proxied --short
+	@$(PY) -m benchmarks.suite render
 
-# What logbus is compared with, in a venv of its own: nothing of it gets into ours. Made anew if it was interrupted.
+.PHONY: bench-check
+bench-check: install ## whether the hot paths take as many instructions as they did, whatever the machine
+	@$(PY) -m benchmarks.guard
+
+# What logbus is compared with, in venvs of its own: nothing of it gets into ours. Made anew if it was interrupted. Some
+# of it is for Python 3.13 only, which need not be here.
 PEERS := .venvs/bench/.stamp
 $(PEERS): $(MADE) requirements/bench.lock
 	@echo "installing requirements/bench.lock"
 	@$(PY) -m venv --clear .venvs/bench
 	@.venvs/bench/bin/python -m pip install -qq --require-hashes -r requirements/bench.lock
 	@touch $@
+PEERS_313 := .venvs/bench-3.13/.stamp
+$(PEERS_313): requirements/bench.lock
+	@mkdir -p $(@D); for python in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3.13; do \
+		$$python -c '$(USABLE)' >/dev/null 2>&1 || continue; \
+		echo "installing requirements/bench.lock for Python 3.13"; \
+		$$python -m venv --clear .venvs/bench-3.13 && \
+		.venvs/bench-3.13/bin/python -m pip install -qq --require-hashes -r requirements/bench.lock || exit 1; \
+		break; done
+	@touch $@
 
 .PHONY: bench-peers
-bench-peers: $(PEERS) ## the handlers that benchmarks.delivery compares logbus with, into .venvs/bench
+bench-peers: $(PEERS) $(PEERS_313) ## what benchmarks compare logbus with, into .venvs/bench
 
 .PHONY: build
 build: install ## sdist and wheel in dist/

@@ -9,11 +9,15 @@ What makes a comparison of loggers unfair, and what is done about it here:
   runs within fractions of a second, in turns. Ratios are those of such pairs; their median is quoted with the
   smallest and the largest.
 - *somebody dropped*: what comes out is counted. A run in which a record is missing is void and in no figure.
-- *one hot call site*: there are ten, and beside the runs flat out there are paced ones, whose caches are cold.
-- *no redaction on one side*: logbus redacts with its default rules, the peers don't. This favours the peers. All
-  write lines of the same fields; theirs are flushed one by one, as the standard library's ``FileHandler`` always does.
+- *one hot call site*: there are ten texts, at a hundred call sites where one call is measured, and beside the runs
+  flat out there are paced ones, whose caches are cold.
+- *no redaction on one side*: logbus redacts with its default rules, the peers don't. This favours the peers, and the
+  tables say who does what with a record.
 
-``make bench-quick`` is :mod:`benchmarks.quick`, :mod:`benchmarks.levels` for what levels cost that are set,
-:mod:`benchmarks.pipeline` for what each stage of a sink costs the collector, and :mod:`benchmarks.delivery` for what it
-costs to bring records to a server.
+:mod:`benchmarks.suite` is the one run of all (``make bench``, ``make bench-quick``): of :mod:`benchmarks.peers`, whose
+log calls are measured, :mod:`benchmarks.daemons`, the collectors, and :mod:`benchmarks.scale`, growth. Beside it stand
+:mod:`benchmarks.levels` for what levels cost that are set, :mod:`benchmarks.pipeline` for what each stage of a sink
+costs the collector, :mod:`benchmarks.delivery` for what it costs to bring records to a server, and
+:mod:`benchmarks.proxied` for what logging adds to a request. :mod:`benchmarks.guard` counts instructions, whatever the
+machine. The results of all are rendered to ``docs/performance.md``.
 """

@@ -34,7 +34,7 @@ def asked(
 ) -> Asked:
     """The options of a benchmark (None: those of the process), ``--short`` among them if there is such a run.
 
-    A setting of the caller's would be measured too: from here on the environment has none.
+    From here on the environment has no setting of the caller's.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
     parser.add_argument("--tiny", action="store_true", help="as small as can be: proves that it works, no figures")
@@ -43,7 +43,16 @@ def asked(
     parser.add_argument("--seed", type=int, default=None, help="of the order of the runs")
     parser.add_argument("--output", type=Path, default=results, help="where the figures go, as JSON")
     chosen = parser.parse_args(arguments)
+    forget_settings()
+    return Asked(chosen.tiny, short and chosen.short, seeded(chosen.seed), chosen.output)
+
+
+def forget_settings() -> None:
+    """Takes the caller's own settings of logbus out of the environment: they would be measured too."""
     for name in [name for name in os.environ if name.startswith("LOGBUS_")]:
         del os.environ[name]
-    seed = random.SystemRandom().randrange(1_000_000) if chosen.seed is None else chosen.seed
-    return Asked(chosen.tiny, short and chosen.short, seed, chosen.output)
+
+
+def seeded(seed: int | None) -> int:
+    """The seed asked for, or one of chance's, which the results name."""
+    return random.SystemRandom().randrange(1_000_000) if seed is None else seed

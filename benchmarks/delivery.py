@@ -1,4 +1,4 @@
-"""``python -m benchmarks.delivery``: what it costs to bring records to a server, as part of ``make bench-quick``.
+"""``python -m benchmarks.delivery``: what it costs to bring records to a server, as part of ``make bench``.
 
 Usage: ``python -m benchmarks.delivery [--tiny] [--seed N] [--output FILE]``. Prints two tables, writes
 ``benchmarks/results/delivery.json``, and exits 0 whether the bounds held or not: they are quoted, not enforced, since
@@ -32,7 +32,7 @@ import zmq
 from benchmarks.command import asked
 from benchmarks.endpoint import MARK, TCP, UDP, UNIX, Endpoint
 from benchmarks.feed import Feeder, payloads
-from benchmarks.report import machine
+from benchmarks.machine import machine
 from benchmarks.service import PATIENCE_S, ROOT, Service
 from benchmarks.shippers import SHIPPERS
 from benchmarks.shipping import begin, compared, slot_of

@@ -46,12 +46,20 @@ class Rows(logging.Handler):
         self.rows.append([int(record.created * 1e6), at, 0, record.getMessage(), extra, None, None])
 
 
-def payloads(count: int) -> list[tuple[int, bytes]]:
-    """The payloads of frames with ``count`` reference records in all, and how many are in each."""
+def payloads(count: int, *, fresh: bool = False) -> list[tuple[int, bytes]]:
+    """The payloads of frames with ``count`` reference records in all, and how many are in each.
+
+    Their messages and URLs repeat, as those of a pool's proxies do. With ``fresh`` no two have one of them in common:
+    each message ends with a number, and each URL has the user of a session of its own.
+    """
     log, kept = logging.Logger(LOGGER, logging.INFO), Rows()
     log.addHandler(kept)
     log_records(log, count // SITES * SITES)
     rows, sites = kept.rows, list(kept.sites)
+    if fresh:
+        for number, row in enumerate(rows):
+            row[3] += f" ({number})"
+            row[4]["proxy_url"] = row[4]["proxy_url"].replace("http://user", f"http://session-{number}-user")
     groups = [rows[at : at + FRAME_RECORDS] for at in range(0, len(rows), FRAME_RECORDS)]
     return [(len(group), pack_payload([_SOURCE, sites, ["MainThread"], group, []])) for group in groups]
 

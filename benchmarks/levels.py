@@ -1,4 +1,4 @@
-"""``python -m benchmarks.levels``: what levels cost that the operator sets, as part of ``make bench-quick``.
+"""``python -m benchmarks.levels``: what levels cost that the operator sets, as part of ``make bench``.
 
 Usage: ``python -m benchmarks.levels [--tiny] [--output FILE]``. Prints a table, writes
 ``benchmarks/results/levels.json``, and exits 0 whether the bounds held or not: they are quoted, not enforced, since
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import crowd, gates
-from benchmarks.report import machine
+from benchmarks.command import forget_settings
+from benchmarks.machine import machine
 from benchmarks.service import ROOT, Service
 from benchmarks.spread import spread
 
@@ -115,8 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tiny", action="store_true", help="as small as can be: proves that it works, no figures")
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the figures go, as JSON")
     chosen = parser.parse_args(arguments)
-    for name in [name for name in os.environ if name.startswith("LOGBUS_")]:
-        del os.environ[name]  # a setting of the caller's would be measured too
+    forget_settings()
     where = machine()
     figures = measure(TINY if chosen.tiny else QUICK)
     document = {

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.pipeline``: what each stage of a sink costs the collector, as part of ``make bench-quick``.
+"""``python -m benchmarks.pipeline``: what each stage of a sink costs the collector, as part of ``make bench``.
 
 Usage: ``python -m benchmarks.pipeline [--tiny] [--seed N] [--output FILE]``. Prints a table, writes
 ``benchmarks/results/pipeline.json``, and exits 0 whether the bound held or not: it is quoted, not enforced, since
@@ -29,8 +29,8 @@ import zmq
 
 from benchmarks.command import asked
 from benchmarks.feed import END, Feeder, payloads
+from benchmarks.machine import machine
 from benchmarks.record import floor_seconds
-from benchmarks.report import machine
 from benchmarks.service import PATIENCE_S, ROOT, Service
 from benchmarks.spread import spread
 

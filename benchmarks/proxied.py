@@ -1,4 +1,4 @@
-"""``python -m benchmarks.proxied``: what logging adds to a proxied request, part of ``make bench-quick``.
+"""``python -m benchmarks.proxied``: what logging adds to a proxied request, part of ``make bench``.
 
 Usage: ``python -m benchmarks.proxied [--short] [--tiny] [--seed N] [--output FILE]``. Prints a table, writes
 ``benchmarks/results/proxied.json``, and exits 0 whether the bounds held or not: they are quoted, not enforced, since
@@ -26,8 +26,8 @@ from typing import Any, Final
 from benchmarks import ways
 from benchmarks.command import asked
 from benchmarks.loopback import Loopback
+from benchmarks.machine import machine
 from benchmarks.reader import Reader
-from benchmarks.report import machine
 from benchmarks.service import ROOT, Service
 from benchmarks.spread import spread
 from benchmarks.ways import WAYS, Cost, Task

@@ -12,8 +12,9 @@ import json
 import logging
 import socket
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 LOGGER: Final = "proxywhirl.rotator"
 #: Call sites in :func:`log_records`; it logs multiples of this.
@@ -35,13 +36,14 @@ _WORK: Final = [
     )
     for n in range(_REQUESTS)
 ]
-_next_request = itertools.cycle(_WORK).__next__
+#: The next request: its proxy, its id and the URL of its proxy.
+next_request = itertools.cycle(_WORK).__next__
 
 
 # fmt: off
 def log_records(log: logging.Logger, count: int) -> None:
     """Logs ``count`` records (a multiple of SITES), flat out."""
-    info, take = log.info, _next_request
+    info, take = log.info, next_request
     op, how = "proxy_selection", "round_robin"
     for _ in range(count // SITES):
         proxy, rid, url = take()
@@ -110,6 +112,7 @@ class JsonLine(logging.Formatter):
     """The formatter that people write: the fields of a logbus line as one JSON object, through ``json.dumps``."""
 
     _host = socket.gethostname()
+    _dumps: Callable[[Any], str] = staticmethod(json.dumps)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its newline."""
@@ -129,4 +132,4 @@ class JsonLine(logging.Formatter):
             "app_name": "benchmarks",
         }
         line.update({key: value for key, value in record.__dict__.items() if key not in _STANDARD})
-        return json.dumps(line)
+        return self._dumps(line)

@@ -47,17 +47,19 @@ def environment(directory: Path) -> dict[str, str]:
 class Service:
     """A collector, started and ready, with one JSON file or with what ``configuration`` says (TOML).
 
-    ``lines`` is how many reference records its one file holds, as far as read.
+    ``lines`` is how many reference records its one file holds, as far as read; ``directory`` is where its files are.
+    ``python`` is its interpreter.
     """
 
-    def __init__(self, directory: Path, configuration: str | None = None) -> None:
+    def __init__(self, directory: Path, configuration: str | None = None, *, python: str = sys.executable) -> None:
         self.lines = 0
-        self._directory = directory
+        self.directory = directory
+        self._python = python
         self._log = directory / "service.jsonl"
         self._rest = b""
         self._offset = 0
         errors = directory / "service.err"
-        command = [sys.executable, "-m", "logbus", "collector", "start"]
+        command = [python, "-m", "logbus", "collector", "start"]
         if configuration is None:
             command += ["--sink", f"file:{self._log}"]
         else:
@@ -90,9 +92,9 @@ class Service:
 
     def status(self) -> dict[str, Any]:
         """The ledger, as ``logbus status --json`` prints it."""
-        command = [sys.executable, "-m", "logbus", "status", "--json", "--control", self.control]
+        command = [self._python, "-m", "logbus", "status", "--json", "--control", self.control]
         done = subprocess.run(
-            command, env=environment(self._directory), cwd=self._directory, capture_output=True, check=False
+            command, env=environment(self.directory), cwd=self.directory, capture_output=True, check=False
         )
         document: dict[str, Any] = json.loads(done.stdout)
         return document

@@ -1,4 +1,4 @@
-"""Downloads, verifies and unpacks the packages of the lock into ``.servers/``, whole or not at all."""
+"""Downloads, verifies and unpacks the packages of a lock into ``.servers/``, whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,49 +13,57 @@ from dataclasses import replace
 from pathlib import Path
 
 from scripts.servers.apt import Apt, AptError, choose, run
-from scripts.servers.lock import LOCK, Package, read_lock, write_lock
-from scripts.servers.place import PLACE, PROGRAMS, ROOT, STAMP, environment
+from scripts.servers.lock import Package, read_lock, write_lock
+from scripts.servers.place import BENCH, PLACE, PROGRAMS, SERVERS, Tree, environment
 
 
-def install() -> None:
-    """Has the programs of the lock in ROOT, and STAMP beside it. Raises AptError, LockError, OSError."""
+def install(tree: Tree = SERVERS) -> None:
+    """Has what the lock of a tree names in its root, and its stamp there. Raises AptError, LockError, OSError.
+
+    BENCH is loaded into programs of SERVERS: that comes first.
+    """
     with _alone():
-        if STAMP.exists() and STAMP.stat().st_mtime >= LOCK.stat().st_mtime:
+        if tree.stamp.exists() and tree.stamp.stat().st_mtime >= tree.lock.stat().st_mtime:
             return  # somebody else has done it while this one waited
-        STAMP.unlink(missing_ok=True)
-        wanted = [each for each in read_lock() if not each.soname or not loads(each.soname)]
+        tree.stamp.unlink(missing_ok=True)
+        wanted = [each for each in read_lock(tree.lock) if not each.soname or not loads(each.soname)]
         new = PLACE / "new"
         shutil.rmtree(new, ignore_errors=True)
         files = new / "packages"
         files.mkdir(parents=True)
         try:
             taken, architecture = _download(wanted, files)
-            _verify(taken, architecture, files)
+            _verify(taken, architecture, files, tree.lock.name)
             for file in sorted(files.glob("*.deb")):
                 run(["dpkg-deb", "-x", str(file), str(new / "root")])
-            _check_libraries(new / "root")
-            shutil.rmtree(ROOT, ignore_errors=True)
-            (new / "root").rename(ROOT)
+            _check_libraries(new / "root", tree)
+            shutil.rmtree(tree.root, ignore_errors=True)
+            (new / "root").rename(tree.root)
         finally:
             shutil.rmtree(new)
-        STAMP.touch()
+        tree.stamp.touch()
 
 
 def relock() -> None:
-    """Writes the lock anew with what apt offers now. Raises AptError, LockError, OSError."""
+    """Writes both locks anew with what apt offers now. Raises AptError, LockError, OSError."""
     with _alone():
         private = PLACE / "apt"
         try:
             apt = Apt(private)
-            packages = []
-            for each, version in choose([replace(each, version="") for each in read_lock()], apt, exactly=False):
-                shown = apt.show(each.name, version)
-                packages.append(
-                    replace(each, version=version, architecture=shown["Architecture"], sha256=shown["SHA256"])
-                )
+            locks = {tree: _newest(read_lock(tree.lock), apt) for tree in (SERVERS, BENCH)}
         finally:
             shutil.rmtree(private, ignore_errors=True)
-        write_lock(packages)
+        for tree, packages in locks.items():
+            write_lock(packages, tree.lock, tree.purpose)
+
+
+def _newest(packages: list[Package], apt: Apt) -> list[Package]:
+    """The same packages, each in the newest version that apt offers."""
+    found = []
+    for each, version in choose([replace(each, version="") for each in packages], apt, exactly=False):
+        shown = apt.show(each.name, version)
+        found.append(replace(each, version=version, architecture=shown["Architecture"], sha256=shown["SHA256"]))
+    return found
 
 
 def loads(soname: str) -> bool:
@@ -84,7 +92,7 @@ def _download(wanted: list[Package], files: Path) -> tuple[list[tuple[Package, s
     raise AssertionError("the second round returns or raises")
 
 
-def _verify(taken: list[tuple[Package, str]], architecture: str, files: Path) -> None:
+def _verify(taken: list[tuple[Package, str]], architecture: str, files: Path, lock: str) -> None:
     """Compares the hashes of the pinned files; says in one line which are not the pinned ones."""
     others = []
     for each, version in taken:
@@ -93,24 +101,26 @@ def _verify(taken: list[tuple[Package, str]], architecture: str, files: Path) ->
         if version != each.version or each.architecture not in (architecture, "all"):
             others.append(f"{each.name} {version} {architecture}")
         elif (found := hashlib.sha256(file.read_bytes()).hexdigest()) != each.sha256:
-            raise AptError(f"{file.name}: expected sha256 {each.sha256} by {LOCK.name}, found {found}")
+            raise AptError(f"{file.name}: expected sha256 {each.sha256} by {lock}, found {found}")
     if others:
         print(
-            f"not as in {LOCK.name}, so only apt has verified them: {', '.join(others)}"
+            f"not as in {lock}, so only apt has verified them: {', '.join(others)}"
             " (python -m scripts.servers lock pins them)",
             file=sys.stderr,
         )
 
 
-def _check_libraries(root: Path) -> None:
-    """Raises AptError when a program or a module would not load for want of a library."""
-    patterns = ("usr/lib/syslog-ng/*.so*", "usr/lib/syslog-ng/*/*.so", "usr/lib/*/rsyslog/[il]m*.so")
-    loaded = [*(root / path for path in PROGRAMS.values()), *(path for each in patterns for path in root.glob(each))]
-    libraries = environment(root)["LD_LIBRARY_PATH"]
+def _check_libraries(root: Path, tree: Tree) -> None:
+    """Raises AptError when a program or a module below a new root would not load for want of a library."""
+    patterns = ["usr/lib/syslog-ng/*.so*", "usr/lib/syslog-ng/*/*.so", "usr/lib/*/rsyslog/[il]m*.so"]
+    if tree is SERVERS:
+        patterns += map(str, PROGRAMS.values())
+    loaded = [path for each in patterns for path in root.glob(each)]
+    libraries = environment(root, SERVERS.root)["LD_LIBRARY_PATH"]
     lines = run(["ldd", *map(str, loaded)], LD_LIBRARY_PATH=libraries).splitlines()
     lacking = {line.split()[0] for line in lines if line.endswith("not found")}
     if lacking:
-        raise AptError(f"no package of {LOCK.name} has {', '.join(sorted(lacking))}, which the servers load")
+        raise AptError(f"no package of {tree.lock.name} has {', '.join(sorted(lacking))}, which the servers load")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""requirements/servers.lock: which packages, in which version, and what their files hash to.
+"""requirements/servers.lock and servers-bench.lock: which packages, in which version, and what their files hash to.
 
 A line is ``NAME VERSION ARCHITECTURE SHA256``, and a library has a fifth word: the name under which programs load it.
 Libraries are unpacked only where the machine has none of that name.
@@ -9,13 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.servers.place import CHECKOUT
-
-#: The lock of this checkout.
-LOCK = CHECKOUT / "requirements" / "servers.lock"
-
 _HEAD = """\
-# Debian packages of the servers that the tests start (scripts/servers). Written by: python -m scripts.servers lock
+# Debian packages of {purpose} (scripts/servers). Written by: python -m scripts.servers lock
 # name version architecture sha256, and of a library the name that programs load: unpacked only where it is missing
 """
 
@@ -35,7 +30,7 @@ class Package:
     soname: str = ""
 
 
-def read_lock(path: Path = LOCK) -> list[Package]:
+def read_lock(path: Path) -> list[Package]:
     """The packages of a lock, in its order. Raises LockError, OSError."""
     packages = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -48,9 +43,9 @@ def read_lock(path: Path = LOCK) -> list[Package]:
     return packages
 
 
-def write_lock(packages: list[Package], path: Path = LOCK) -> None:
-    """Writes a lock that :func:`read_lock` reads back."""
+def write_lock(packages: list[Package], path: Path, purpose: str) -> None:
+    """Writes a lock that :func:`read_lock` reads back; ``purpose`` says in its head what the packages are for."""
     lines = (
         f"{each.name} {each.version} {each.architecture} {each.sha256} {each.soname}".rstrip() for each in packages
     )
-    path.write_text(_HEAD + "".join(f"{line}\n" for line in lines))
+    path.write_text(_HEAD.format(purpose=purpose) + "".join(f"{line}\n" for line in lines))

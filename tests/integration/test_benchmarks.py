@@ -11,7 +11,6 @@ from typing import Any
 from benchmarks import delivery, proxied
 from benchmarks.gates import GATES
 from benchmarks.pipeline import TINY
-from benchmarks.producers import FIGURES, VARIANTS
 from benchmarks.ways import WAYS
 from tests.collector_command import ROOT, child_environment
 
@@ -29,27 +28,6 @@ def run_benchmark(directory: Path, module: str, *options: str) -> tuple[dict[str
     )
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(output.read_text()), done.stdout
-
-
-def test_the_quick_benchmark_gives_every_figure(unmeasured: None, tmp_path: Path) -> None:
-    """Every variant has its figures, each bound a verdict, and no run has lost a record."""
-    document, said = run_benchmark(tmp_path, "benchmarks.quick", "--seed", "7")
-    assert document["void"] == []
-    assert (document["ledger"]["balanced"], document["ledger"]["dropped"]) == (True, {})
-    assert document["ledger"]["bad_frames"] == {}
-    assert set(document["producers"]) == set(VARIANTS)
-    for row in document["producers"].values():
-        for what in FIGURES:
-            assert row[what]["median"] > 0
-            assert row[f"{what}_ratio"]["median"] > 0
-    for variant in ("logbus", "mp_queue"):
-        for what in ("receiver", "receiver_in_floors", "workers_and_receiver", "records_per_second"):
-            assert document["collectors"][variant][what]["median"] > 0
-    assert document["steady"]["records"] == 4000
-    assert len(document["bounds"]) == 5
-    for bound in document["bounds"]:
-        assert bound["value"] is not None, bound
-        assert f"{'held' if bound['held'] else 'MISSED':6} {bound['what']}" in said
 
 
 def test_the_benchmark_of_levels_gives_every_figure(unmeasured: None, tmp_path: Path) -> None:

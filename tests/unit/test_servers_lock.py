@@ -10,6 +10,7 @@ import pytest
 
 from scripts.servers.apt import Apt, AptError, choose
 from scripts.servers.lock import LockError, Package, read_lock, write_lock
+from scripts.servers.place import BENCH, SERVERS
 
 DAEMON = Package("rsyslog", "8.2-1", "amd64", "a" * 64)
 LIBRARY = Package("libpcre3", "2:8.39-15", "amd64", "b" * 64, "libpcre.so.3")
@@ -33,7 +34,7 @@ def chosen(*, exactly: bool, **versions: list[str]) -> list[str]:
 
 def test_the_lock_of_this_checkout_names_each_server_and_every_hash() -> None:
     """The committed lock reads, and pins each package by a version and a hash."""
-    packages = read_lock()
+    packages = read_lock(SERVERS.lock)
 
     assert {each.name for each in packages if not each.soname} == {
         "rsyslog",
@@ -44,9 +45,18 @@ def test_the_lock_of_this_checkout_names_each_server_and_every_hash() -> None:
     assert all(re.fullmatch("[0-9a-f]{64}", each.sha256) and each.version[0].isdigit() for each in packages)
 
 
+def test_what_only_benchmarks_load_has_a_lock_of_its_own() -> None:
+    """Only the module for ZeroMQ, with libraries that programs load by name; nothing of it is in the tests' lock."""
+    packages = read_lock(BENCH.lock)
+
+    assert [each.name for each in packages if not each.soname] == ["rsyslog-czmq"]
+    assert all(re.fullmatch("[0-9a-f]{64}", each.sha256) and each.version[0].isdigit() for each in packages)
+    assert not {each.name for each in packages} & {each.name for each in read_lock(SERVERS.lock)}
+
+
 def test_a_lock_reads_back_as_it_was_written(tmp_path: Path) -> None:
     """Libraries keep the name that programs load, others have none."""
-    write_lock([DAEMON, LIBRARY], tmp_path / "lock")
+    write_lock([DAEMON, LIBRARY], tmp_path / "lock", "servers")
 
     assert read_lock(tmp_path / "lock") == [DAEMON, LIBRARY]
 

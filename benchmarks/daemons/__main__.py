@@ -1,0 +1,21 @@
+"""``python -m benchmarks.daemons '{"family": …}'``: one sample, printed as JSON, in a process of its own.
+
+The processes that it spawns import this module too: nothing is imported before it runs as the program.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+
+def _main(family: str, variant: str, directory: str, records: int) -> None:
+    from benchmarks.daemons import collector, end_to_end
+
+    measure = collector.measure if family == collector.FAMILY else end_to_end.measure
+    print(json.dumps(measure(variant, Path(directory), records).document()))
+
+
+if __name__ == "__main__":
+    _main(**json.loads(sys.argv[1]))

@@ -1,0 +1,92 @@
+"""The workloads by name: what each does, and how many records it is measured by.
+
+A workload is a small program that does the same in every run: records of :mod:`benchmarks.record`, one thread, nobody
+to wait for. Its function, in :mod:`benchmarks.guard.producing` or :mod:`benchmarks.guard.collecting`, is loaded in the
+process that is measured, so that this one needs nothing of logbus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+#: The workload by which the others are measured.
+FLOOR: Final = "floor"
+#: By how much a workload may become dearer before the guard fails, as a share. Two runs of the same code differ by a
+#: hundredth of it. After a change elsewhere objects lie elsewhere in memory, which costs or saves up to a third of it.
+TOLERANCE: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """``module`` has its function, named as the workload with ``_`` for ``.``; ``does`` says what a record goes
+    through. ``records`` are those of the shorter of the two measured runs.
+    """
+
+    name: str
+    module: str
+    does: str
+    records: int
+    tolerance: float = TOLERANCE
+
+
+def _all(module: str, records: int, *workloads: tuple[str, str]) -> tuple[Workload, ...]:
+    return tuple(Workload(name, f"benchmarks.guard.{module}", does, records) for name, does in workloads)
+
+
+WORKLOADS: Final = (
+    *_all(
+        "producing",
+        1000,
+        (FLOOR, "a log call of the standard library that a null handler sees"),
+        ("handler", "LogbusHandler, into a buffer that nobody drains"),
+        ("handler.drained", "the same, and the sender's work: taken, packed and framed"),
+        ("handler.context", "as handler, inside a scope of the context with two fields"),
+        ("lean", "a FastLogger with a handler that has to get a record, ours by another class; nobody drains"),
+        ("lean.drained", "the same, and the sender's work"),
+        ("fast", "a FastLogger whose records only logbus would see; nobody drains"),
+        ("fast.drained", "the same, and the sender's work"),
+        ("loguru.direct", "a call of loguru's, the direct way"),
+        ("structlog", "an event of structlog's, through our processor and no renderer"),
+    ),
+    *_all(
+        "producing",
+        5000,
+        ("suppressed", "a call that the level of its logger, set by a rule, suppresses"),
+        ("loguru.suppressed", "the same with loguru, the direct way"),
+    ),
+    *_all(
+        "collecting",
+        1600,
+        ("collector.decode", "a frame checked and decoded"),
+        ("collector.redact", "the same, and redacted by the default rules"),
+        ("collector.redact.new", "the same, each message for the first time"),
+        ("collector.encode", "the same, routed to one sink and encoded as JSON"),
+        ("collector.turn", "all that a record costs the collector: from the frame to the file, ledger included"),
+        ("collector.filtered", "as collector.encode, for a sink whose condition a tenth of the records meets"),
+        ("format.json", "encoding alone: JSON"),
+        ("format.logfmt", "encoding alone: logfmt"),
+        ("format.text", "encoding alone: text"),
+        ("format.syslog", "encoding alone: syslog of RFC 5424, JSON in the message"),
+    ),
+)
+
+
+def workload(name: str) -> Workload:
+    """The workload of this name. Raises KeyError."""
+    return {one.name: one for one in WORKLOADS}[name]
+
+
+def chosen(only: str) -> list[Workload]:
+    """The workloads that a comma-separated list names, and the floor: each by its name, or all whose names go on with
+    a dot and more. Empty: all. Raises ValueError for a name that nothing has.
+    """
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    for name in wanted:
+        if not any(_is(one, name) for one in WORKLOADS):
+            raise ValueError(f"expected workloads ({', '.join(one.name for one in WORKLOADS)}), found {name!r}")
+    return [one for one in WORKLOADS if not wanted or one.name == FLOOR or any(_is(one, name) for name in wanted)]
+
+
+def _is(one: Workload, name: str) -> bool:
+    return one.name == name or one.name.startswith(f"{name}.")

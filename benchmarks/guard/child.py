@@ -1,0 +1,107 @@
+"""The process that is measured: ``python -m benchmarks.guard.child NAME COUNT …`` runs one workload so many records.
+
+First it runs once unmeasured: caches are filled, and the interpreter has adapted its bytecode. Then nothing collects
+garbage, and around each count stands a call of ``getppid``, which nobody else makes: callgrind takes it for the mark.
+It prints one line of JSON: how many objects that the garbage collector has to watch are left for each record, or why
+the workload can't be measured here.
+
+With ``--clock`` it is measured by time instead: each count is run in turns with the floor, and the line has the ratios.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.guard.catalogue import FLOOR, Workload, workload
+from benchmarks.guard.prepared import NotHereError, Prepared
+
+#: Where the parent finds the names of Python's functions, in the directory where the process was started.
+FUNCTIONS: Final = "functions.map"
+
+
+def prepare(wanted: Workload, directory: Path) -> Prepared:
+    """The program of a workload. Raises NotHereError when it can't be had here."""
+    module = importlib.import_module(wanted.module)
+    make: Callable[[Path], Prepared] = getattr(module, wanted.name.replace(".", "_"))
+    return make(directory)
+
+
+def counted(wanted: Workload, counts: Sequence[int], directory: Path) -> dict[str, Any]:
+    """Runs the workload, marked. Raises RuntimeError when not every record has come through."""
+    prepared = prepare(wanted, directory)
+    prepared.run(wanted.records)
+    _still()
+    watched = [gc.get_count()[0]]
+    for count in counts:
+        os.getppid()
+        prepared.run(count)
+        watched.append(gc.get_count()[0])
+    os.getppid()
+    _check(wanted, prepared, wanted.records + sum(counts))
+    return {"watched": (watched[-1] - watched[-2]) / counts[-1]}
+
+
+def clocked(wanted: Workload, counts: Sequence[int], directory: Path) -> dict[str, Any]:
+    """CPU time of the workload by that of the floor, for each count, the two in turns."""
+    both = [prepare(workload(FLOOR), directory), prepare(wanted, directory)]
+    for prepared in both:
+        prepared.run(wanted.records)
+    _still()
+    ratios = []
+    for number, count in enumerate(counts):
+        taken = [0.0, 0.0]
+        for side in (0, 1) if number % 2 else (1, 0):
+            begun = time.thread_time()
+            both[side].run(count)
+            taken[side] = time.thread_time() - begun
+        ratios.append(taken[1] / taken[0])
+    _check(wanted, both[1], wanted.records + sum(counts))
+    return {"ratios": ratios}
+
+
+def _still() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+
+
+def _check(wanted: Workload, prepared: Prepared, expected: int) -> None:
+    if prepared.done is not None and (found := prepared.done()) != expected:
+        raise RuntimeError(f"{wanted.name}: expected {expected} records to come through, found {found}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures as it is told to."""
+    run = clocked if arguments[0] == "--clock" else counted
+    name, *counts = arguments[run is clocked :]
+    with tempfile.TemporaryDirectory(prefix="guard-") as directory:
+        try:
+            answer = run(workload(name), [*map(int, counts)], Path(directory))
+        except NotHereError as error:
+            answer = {"absent": str(error)}
+    _keep_functions()
+    print(json.dumps(answer))
+    return 0
+
+
+def _keep_functions() -> None:
+    """Below ``python -X perf`` each function of Python is entered by code of its own, of which the interpreter writes a
+    list into /tmp; it is nobody's but the parent's.
+    """
+    active: Callable[[], bool] | None = getattr(sys, "is_stack_trampoline_active", None)
+    if active is not None and active():
+        shutil.move(f"/tmp/perf-{os.getpid()}.map", FUNCTIONS)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,111 @@
+"""Collectors under measurement, as small as it gets: that each takes and writes every record, never how fast."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import daemons
+from benchmarks.daemons import offer
+from benchmarks.suite.job import Bench
+from benchmarks.suite.sample import Sample
+from scripts.servers import place
+from tests.eventually import eventually
+
+
+def group_lives(group: int) -> bool:
+    """Whether a process group has a process that runs."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+Take = Callable[[str], Sample]
+
+
+@pytest.fixture
+def bench(directories: Path, unmeasured: None) -> Iterator[Bench]:
+    """A tiny run whose children are this interpreter's, in a directory that is short enough for sockets."""
+    directory = directories / "bench"
+    directory.mkdir()
+    with contextlib.ExitStack() as stack:
+        yield Bench(directory, Path(sys.executable), "tiny", stack)
+
+
+@pytest.fixture
+def take(bench: Bench) -> Take:
+    """Takes a sample of FAMILY/VARIANT. Everything has ended with it, and its files are gone."""
+    jobs = {f"{job.family}/{job.variant}": job for job in daemons.jobs(bench)}
+
+    def taken(name: str) -> Sample:
+        found = jobs[name].run(0)
+        assert isinstance(found, Sample)
+        assert list(bench.directory.iterdir()) == []
+        assert f"{found.family}/{found.variant}" == name
+        return found
+
+    return taken
+
+
+@pytest.mark.parametrize("variant", ["logbus_bare", "logbus_fresh", "multiprocessing.Queue + QueueListener"])
+def test_a_collector_that_is_fed_has_every_figure(take: Take, variant: str) -> None:
+    """CPU, pace and memory of its process, the floor beside its CPU, and nothing lost."""
+    sample = take(f"collector/{variant}")
+
+    assert (sample.lost, sample.records) == (0, 400)
+    assert set(sample.figures) == {"process_us", "records_per_s", "rss_mib"}
+    assert min(sample.figures.values()) > 0
+    assert set(sample.ratios) == {"process_us"}
+
+
+def test_the_cookbook_server_has_every_figure(take: Take) -> None:
+    """Whatever it loses: its reads may come short."""
+    assert min(take("collector/cookbook socket server").figures.values()) > 0
+
+
+@pytest.mark.skipif("rsyslogd" in place.missing(), reason="rsyslogd is not there: python -m scripts.servers")
+@pytest.mark.parametrize("variant", ["rsyslog imtcp, raw", "rsyslog imtcp, regex redaction"])
+def test_a_daemon_that_is_fed_takes_every_record(take: Take, variant: str) -> None:
+    """Debian's rsyslog writes a line for each, and where it is to redact no password is in the file."""
+    assert take(f"collector/{variant}").lost == 0
+
+
+@pytest.mark.parametrize("variant", ["handler", "loguru enqueue"])
+def test_the_whole_way_has_every_figure(take: Take, variant: str) -> None:
+    """Four real workers' part and the collector's are in the sum, and each record is in the file."""
+    sample = take(f"end_to_end/{variant}")
+
+    assert (sample.lost, sample.records) == (0, 400)
+    assert min(sample.figures.values()) > 0
+    parts = sample.figures["workers_us"] + sample.figures["receiver_us"]
+    assert sample.figures["process_us"] == pytest.approx(parts)
+
+
+def test_what_a_sample_has_started_ends_with_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample that takes too long is an error, and its whole process group is gone: the daemon too."""
+    (job,) = [job for job in daemons.jobs(bench) if f"{job.family}/{job.variant}" == "collector/logbus"]
+    hangs = "import subprocess, sys; print(subprocess.Popen(['sleep', '600']).pid, file=sys.stderr); input()"
+    started: list[subprocess.Popen[str]] = []
+
+    class Hanging(subprocess.Popen[str]):
+        """A child that hangs, with one of its own."""
+
+        def __init__(self, command: list[str], **options: Any) -> None:
+            super().__init__([sys.executable, "-c", hangs], **{**options, "stdin": subprocess.PIPE})
+            started.append(self)
+
+    monkeypatch.setattr(offer, "_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(subprocess, "Popen", Hanging)
+
+    with pytest.raises(RuntimeError, match=r"collector/logbus took more than 0.5 s"):
+        job.run(0)
+    eventually(lambda: not group_lives(started[0].pid))

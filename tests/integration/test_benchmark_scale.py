@@ -1,0 +1,63 @@
+"""The benchmarks of growth, as small as they get: that every figure is there and nothing was lost, never how fast."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.scale import __main__ as scale, endurance
+
+#: The variants of the smallest run.
+VARIANTS = {
+    "workers": {"2"},
+    "sizes": {"64 KiB, message"},
+    "sinks": {"2, different formats"},
+    "flood": {"4, small buffers"},
+}
+
+
+def test_the_benchmark_of_growth_gives_every_figure(unmeasured: None, tmp_path: Path) -> None:
+    """Each variant has its figures, no record is lost, and a state of the collector has its calls beside serving."""
+    output = tmp_path / "scale.json"
+    assert scale.main(["--tiny", "--seed", "7", "--output", str(output)]) == 0
+    document = json.loads(output.read_text())
+    assert document["failed"] == []
+    assert document["void"] == []
+    samples: dict[str, dict[str, Any]] = {}
+    for sample in document["samples"]:
+        assert sample["lost"] == 0, sample
+        samples.setdefault(sample["family"], {})[sample["variant"]] = sample
+    assert {family: set(found) for family, found in samples.items() if family != "stalls"} == VARIANTS
+    for figure in ("paced_thread_us", "paced_process_us", "paced_collector_us", "worker_private_mib", "confirm_ms"):
+        assert samples["workers"]["2"]["figures"][figure] > 0
+    assert samples["sizes"]["64 KiB, message"]["figures"]["bytes_per_record"] > 65_536
+    assert samples["sizes"]["64 KiB, message"]["notes"] == ""
+    states = {variant.partition(": ")[2] for variant in samples["stalls"]}
+    assert states == {"restarting", "full, shed_lowest"}
+    for sample in samples["stalls"].values():
+        assert sample["figures"]["call_p999_us"] >= sample["figures"]["call_p50_us"] > 0
+        assert sample["floor"]["call_p50_us"] > 0
+        assert "above_serving_us" in sample["figures"]
+
+
+def test_an_endurance_run_can_be_resumed(
+    unmeasured: None, tmp_path: Path, directories: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second piece goes on with series, directory and ledger of the first, and each is accounted for to the end."""
+    output, place = tmp_path / "endurance.json", directories / "e"
+    options = ["--minutes", "0.01", "--rate", "2000", "--output", str(output)]
+    assert endurance.main([*options, "--directory", str(place)]) == 0
+    first = json.loads(output.read_text())
+    assert endurance.main([*options, "--resume"]) == 0
+    document = json.loads(output.read_text())
+    assert [piece["whole"] for piece in document["pieces"]] == [True, True]
+    assert document["points"][: len(first["points"])] == first["points"]
+    assert [point["piece"] for point in document["points"]] == [0, 1]
+    logged = [piece["logged"] for piece in document["pieces"]]
+    assert min(logged) > 0
+    assert [piece["ledger"]["collected"] for piece in document["pieces"]] == [logged[0], sum(logged)]
+    assert all(point["collector_rss_mib"] > 1 and point["records"] > 0 for point in document["points"])
+    assert "piece 1: whole" in capsys.readouterr().out

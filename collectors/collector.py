@@ -139,6 +139,7 @@ class Collector:
             self._router = Router()
             undo.callback(self._end_sinks)
             self._start_sinks(destinations)
+            self._receiver.wants = self._wants
             letters = DeadLetterOrders(
                 self._dead_letters,
                 self._router.writer_of,
@@ -254,6 +255,9 @@ class Collector:
             timeout = min(timeout, ANSWER_S)
         timeout = min(timeout, max(0.0, self._router.due_in))
         ready = dict(self._poller.poll(math.ceil(timeout * 1000)))
+        # Another turn, to ask whether there are any after they had their time to gather, would cost more than a dozen.
+        gathered = gathering > 0 and not (pushed_back or eager or ready) and time.monotonic() >= self._receive_at
+        deaf = deaf and not gathered
         if self._signals in ready and self._signals is not None:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._signals, 4096)
@@ -263,9 +267,9 @@ class Collector:
         self._control.answer(ready)
         turn = Turn([])
         begun = time.thread_time()
-        if self._receiver.socket in ready:
+        if gathered or self._receiver.socket in ready:
             turn = self._receiver.receive()
-            if not turn.full:
+            if not turn.full and (turn or not gathered):  # where nothing comes, nothing gathers
                 self._receive_at = time.monotonic() + GATHER_S
         if pushed_back or not deaf:  # frames that gather for a moment don't count as waiting
             self._emptied = not (pushed_back or turn.full)
@@ -379,6 +383,10 @@ class Collector:
                 self._spools.of(name).close()
 
     # A reload exchanges the redactor: it is asked for at each call.
+
+    def _wants(self, batch: Batch) -> list[bool] | None:
+        """Which call sites of a batch somebody may want records of. Who begins to follow does so between two turns."""
+        return None if self._control.followed else self._router.wants(batch)
 
     def _mask_source(self, source: Source) -> None:
         self._receiver.redactor.source(source)

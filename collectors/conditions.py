@@ -42,6 +42,10 @@ class Conditions:
         self._by_site = any(table.site for table in self._tables)
         self._sites: dict[Site, tuple[bool, ...]] = {}
 
+    def possible_sites(self, batch: Batch) -> list[bool] | None:
+        """Whether what is asked of each call site of the batch holds in any table; None when nothing is asked of it."""
+        return [any(decided) for decided in self._decide_sites(batch)] if self._by_site else None
+
     def choose(self, batch: Batch, indices: Sequence[int]) -> Sequence[int]:
         """Those of these records of the batch, in their order, for which all conditions of any table hold."""
         sites = self._decide_sites(batch)

@@ -144,6 +144,11 @@ class Control:
         else:
             self._components.learn_names(arrival.names)
 
+    @property
+    def followed(self) -> bool:
+        """Whether anybody follows what comes."""
+        return bool(self._tail)
+
     def show(self, batches: Sequence[Batch]) -> None:
         """Shows redacted records to those who follow them."""
         if self._tail:

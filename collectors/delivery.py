@@ -51,7 +51,7 @@ def deliver(
     count = len(encoded.batch.records) if chosen is None else len(chosen)
     if not count or not writer.admit(count):
         return None
-    if chosen is None and not encoded.failed:
+    if not stamped and encoded.covers(chosen):
         data = encoded.whole
     else:
         chosen = range(count) if chosen is None else chosen

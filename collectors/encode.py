@@ -23,69 +23,82 @@ _NONE: Final[frozenset[int]] = frozenset()
 class Encoded:
     """The lines of a batch in a format.
 
-    ``alone`` says that one sink only has the format. ``error`` says why records have no line, if any that were asked
-    for have none.
+    ``alone`` says that one sink only has the format, and ``wanted`` which records somebody may ask for, in order (None:
+    all). ``error`` says why records have no line, if any that were asked for have none.
     """
 
-    __slots__ = ("_data", "_failed", "_lines", "alone", "batch", "error", "formatter")
+    __slots__ = ("_data", "_failed", "_lines", "_part", "_places", "alone", "batch", "error", "formatter", "wanted")
 
-    def __init__(self, formatter: Formatter, batch: Batch, *, alone: bool = False) -> None:
+    def __init__(
+        self, formatter: Formatter, batch: Batch, *, alone: bool = False, wanted: Sequence[int] | None = None
+    ) -> None:
         self.formatter = formatter
         self.batch = batch
         self.alone = alone
+        self.wanted = wanted
         self.error: str | None = None
+        #: What is encoded: the wanted records. Their places in it, by index, once somebody asks for some of them.
+        self._part = batch if wanted is None else _part_of(batch, wanted)
+        self._places: dict[int, int] | None = None
         self._data: bytes | None = None
         self._lines: list[bytes] | None = None
         self._failed = _NONE
 
     @property
     def whole(self) -> bytes:
-        """The lines of all records that have one."""
+        """The lines of all wanted records that have one."""
         return self._encode() if self._data is None else self._data
 
     @property
     def lines(self) -> list[bytes]:
-        """One element for each record, newline included; empty where it has no line."""
+        """One element for each wanted record, newline included; empty where it has no line."""
         data = self.whole
         if self._lines is None:
             self._lines = split_lines(data)
-            total = len(self.batch.records)
+            total = len(self._part.records)
             if len(self._lines) != total:  # nobody can tell which is whose
                 self._give_up(ValueError(f"expected {total} lines, found {len(self._lines)}"))
         return self._lines
 
     @property
     def failed(self) -> frozenset[int]:
-        """The indices of records that have no line."""
+        """The places, among the wanted records, of those that have no line."""
         if self._data is None:
             self._encode()
         return self._failed
+
+    def covers(self, chosen: Sequence[int] | None) -> bool:
+        """Whether :attr:`whole` has the lines of these records (None: all) and no others, and none is missing."""
+        if chosen is not self.wanted and (chosen is None or self.wanted is None or list(chosen) != list(self.wanted)):
+            return False
+        return not self.failed
 
     def pick(self, chosen: Sequence[int]) -> list[bytes]:
         """The lines of the chosen records, empty where there is none.
 
         Where nobody else needs the lines of the others, and these are most, they are not made.
         """
-        batch = self.batch
-        if not self.alone or self._data is not None or len(chosen) * FEW > len(batch.records):
+        if not self.alone or self._data is not None or len(chosen) * FEW > len(self._part.records):
             lines = self.lines
-            return [lines[at] for at in chosen]
-        records = [batch.records[at] for at in chosen]
-        part = Batch(batch.producer, batch.first_seq, batch.source, batch.sites, batch.threads, records, [])
-        encoded = Encoded(self.formatter, part)
+            if self.wanted is None:
+                return [lines[at] for at in chosen]
+            if self._places is None:
+                self._places = {index: at for at, index in enumerate(self.wanted)}
+            return [lines[self._places[index]] for index in chosen]
+        encoded = Encoded(self.formatter, _part_of(self.batch, chosen))
         lines = encoded.lines
         self.error = encoded.error or self.error
         return lines
 
     def _encode(self) -> bytes:
-        total = len(self.batch.records)
+        total = len(self._part.records)
         each = getattr(self.formatter, "encode_each", None)
         data = b""
         try:
             if each is None:
-                data = self.formatter.encode(self.batch)  # to count its lines would cost a tenth of making them
+                data = self.formatter.encode(self._part)  # to count its lines would cost a tenth of making them
             else:
-                found: list[bytes | None] = each(self.batch)
+                found: list[bytes | None] = each(self._part)
                 if len(found) != total:
                     raise ValueError(f"expected {total} lines, found {len(found)}")
                 self._lines = [line or b"" for line in found]
@@ -99,10 +112,15 @@ class Encoded:
         return data
 
     def _give_up(self, error: Exception) -> None:
-        total = len(self.batch.records)
+        total = len(self._part.records)
         self._lines = [b""] * total
         self._failed = frozenset(range(total))
         self.error = _words(error)
+
+
+def _part_of(batch: Batch, chosen: Sequence[int]) -> Batch:
+    records = [batch.records[at] for at in chosen]
+    return Batch(batch.producer, batch.first_seq, batch.source, batch.sites, batch.threads, records, [])
 
 
 def _words(error: Exception) -> str:

@@ -43,11 +43,16 @@ class SinkFilter:
         self._decisions: dict[tuple[int, str, str], bool] = {}
 
     def accepted_sites(self, batch: Batch) -> list[bool] | None:
-        """Whether each site of the batch is taken by level and component; None when all are."""
-        if self._takes_all:
-            return None
-        taken = [self._takes(site) for site in batch.sites]
-        return None if all(taken) else taken
+        """Whether records of each site of the batch may be taken; None when all may be.
+
+        Level and component say so, and what the conditions ask of a call site; its names have to be masked by then.
+        """
+        taken: list[bool] | None = None
+        if not self._takes_all:
+            taken = [self._takes(site) for site in batch.sites]
+        if self._conditions is not None and (possible := self._conditions.possible_sites(batch)) is not None:
+            taken = possible if taken is None else [one and other for one, other in zip(taken, possible, strict=True)]
+        return None if taken is None or all(taken) else taken
 
     def select(self, batch: Batch) -> Sequence[int] | None:
         """The indices of the records that are taken, in order; None when all are."""

@@ -18,6 +18,7 @@ from logbus.collectors.mark import MAX_COUNT, Mark, Names, decode_mark, decode_n
 from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.roll import OWN
 from logbus.collectors.rows import OLDER
+from logbus.collectors.unwanted import Wants
 from logbus.errors import WireError
 from logbus.wire import BYE, DATA, NAMES, Header, unpack_frame
 
@@ -57,6 +58,8 @@ class Receiver:
         self.bad_frames: Counter[str] = Counter()
         #: May be replaced between two turns.
         self.redactor = redactor
+        #: Tells which records somebody may want; None: all of them. The others arrive empty.
+        self.wants: Wants | None = None
         self._identities = identities
         #: How much of a full turn is taken in.
         self._share = 1.0
@@ -109,7 +112,7 @@ class Receiver:
                 self.redactor.source(mark.source)
                 return mark
             batch = decode(header, payload)
-            self.redactor.redact(batch)
+            self.redactor.redact(batch, self.wants)
             return batch
         except WireError as error:
             self.bad_frames[error.reason] += 1

@@ -293,6 +293,16 @@ class Router:
                 if route.writer.sink.name not in left:
                     route.writer.remove()
 
+    def wants(self, batch: Batch) -> list[bool] | None:
+        """Whether some sink may take records of each call site, by what it asks of call sites; None when all may be."""
+        wanted: list[bool] | None = None
+        for route in self.routes:
+            taken = route.filter.accepted_sites(batch)
+            if taken is None:
+                return None
+            wanted = taken if wanted is None else [one or other for one, other in zip(wanted, taken, strict=True)]
+        return wanted
+
     def enter(self, change: Change, batches: Sequence[Batch]) -> list[Delivery]:
         """Books batches in the rows of the sinks, and returns what goes to their queues after the commit.
 
@@ -312,12 +322,10 @@ class Router:
             total = len(batch.records)
             if not total:
                 continue
+            choices = [self._select(route, batch) for route in self.routes]
             shared: dict[int, Encoded] = {}
-            for route in self.routes:
+            for route, chosen in zip(self.routes, choices, strict=True):
                 row = route.writer.row
-                chosen = route.filter.select(batch)
-                if batch.producer == OWN and route.writer.in_trouble:
-                    chosen = without_complaints(batch, chosen)
                 count = total if chosen is None else len(chosen)
                 row.offered += total
                 row.filtered += total - count
@@ -326,7 +334,9 @@ class Router:
                 key = id(route.formatter)
                 encoded = shared.get(key)
                 if encoded is None:
-                    encoded = shared[key] = Encoded(route.formatter, batch, alone=formats.count(key) == 1)
+                    alone = formats.count(key) == 1
+                    wanted = chosen if alone else _any_of([choices[at] for at, one in enumerate(formats) if one == key])
+                    encoded = shared[key] = Encoded(route.formatter, batch, alone=alone, wanted=wanted)
                 if route.sampler is not None and batch.producer != OWN:
                     deliveries += route.sample(encoded, chosen, now)
                 elif (found := deliver(route.writer, encoded, chosen)) is not None:
@@ -334,6 +344,13 @@ class Router:
         for route in self.routes:
             change.sink(route.writer.row)
         return deliveries
+
+    @staticmethod
+    def _select(route: Route, batch: Batch) -> Sequence[int] | None:
+        chosen = route.filter.select(batch)
+        if batch.producer == OWN and route.writer.in_trouble:
+            return without_complaints(batch, chosen)
+        return chosen
 
     def _due_at(self) -> float:
         return min([route.sampler.due_at for route in self.routes if route.sampler is not None], default=inf)
@@ -352,6 +369,19 @@ class Router:
                     change.sink(route.writer.row)
                 for delivery in deliveries:
                     delivery.hand_over()
+
+
+def _any_of(choices: Sequence[Sequence[int] | None]) -> Sequence[int] | None:
+    """The records that are in any of these choices, in order; None: all are."""
+    first = choices[0]
+    if first is None or all(one == first for one in choices):
+        return first
+    found: set[int] = set()
+    for one in choices:
+        if one is None:
+            return None
+        found.update(one)
+    return sorted(found)
 
 
 def _slot(slot: Slot | None, sink: Sink) -> Slot:

@@ -1,7 +1,8 @@
 r"""A record as one line of JSON: what ``logbus record-schema`` describes.
 
 Most of a line is the same for all records of a call site: twelve of its fields, and nearly all of a thirteenth, the
-time. They are encoded once per batch and call site, and spliced between what differs. A line is made of
+time. They are encoded once per call site and thread of a worker, remembered, and spliced between what differs: to
+encode them anew for each batch would cost a record as much as all the rest of its line. A line is made of
 
     {"timestamp":"…","level":…,"message": | "…" | ,"logger":…,"app_name":… | ,"request_id":…,"extra":{…}}
 
@@ -37,8 +38,13 @@ from logbus.collectors.format.base import (
 from logbus.collectors.format.names import Names
 from logbus.levels import STANDARD_LEVELS
 
+#: Call sites, each of one thread of one worker, whose parts of a line are remembered, and the bytes of these parts.
+_PARTS_KEPT: Final = 4096
+_PART_BYTES: Final = 1024
+
 _PROMOTED: Final = frozenset(PROMOTED)
 _COMMA: Final = ord(",")
+_NONE: Final[dict[Site, tuple[bytes, bytes]]] = {}
 _encoder = msgspec.json.Encoder()
 _read = msgspec.json.Decoder().decode
 
@@ -54,6 +60,10 @@ class JsonFormat:
         self._message = b"," + _encoder.encode(names["message"]) + b":"
         self._static = b"," + _encoder.encode(names.static)[1:-1] if names.static else b""
         self._rate = b"," + _encoder.encode(names["sample_rate"]) + b":"
+        #: By worker and thread, what stands before and behind the message of each of their call sites, and how many
+        #: these are.
+        self._known: dict[tuple[str, int, str, str, str], dict[Site, tuple[bytes, bytes]]] = {}
+        self._kept = 0
 
     def encode(self, batch: Batch) -> bytes:
         """The lines of the batch: one JSON object for each record, in UTF-8, each with its newline."""
@@ -63,33 +73,29 @@ class JsonFormat:
         usual = as_they_are and _PROMOTED.issuperset(
             set[str]().union(*[record.extra for record in batch.records if record.extra])
         )
-        leads = [self._lead(site) for site in batch.sites]
-        opens = self._opening
-        threads = [_encoder.encode(thread) for thread in batch.threads]
-        # By site: the openings of the second at hand, and the tails of the thread at hand.
-        openings: dict[int, bytes] = {}
-        tails: dict[int, bytes] = {}
-        tails_of: dict[int, dict[int, bytes]] = {}
-        second, text, thread = AFTER_ALL_US, "", -1
+        # By thread and call site: what stands before and behind a message, for the second at hand.
+        parts_of: dict[int, dict[int, tuple[bytes, bytes]]] = {}
+        parts: dict[int, tuple[bytes, bytes]] = {}
+        second, opens, thread = AFTER_ALL_US, b"", -1
         out = bytearray()
         for record in batch.records:
-            site, extra = record.site, record.extra
             micros = record.time_us - second
             if not 0 <= micros < 1_000_000:
                 second, micros, text = split_time(record.time_us)
-                openings = {}
-            opening = openings.get(site)
-            if opening is None:
-                opening = openings[site] = f'{opens}"{text}.%06dZ"'.encode() + leads[site]
-            out += opening % micros
-            write(record.message or EMPTY_MESSAGE, out, -1)
+                opens = f'{self._opening}"{text}.%06dZ"'.encode()
+                parts_of, thread = {}, -1
             if record.thread != thread:
                 thread = record.thread
-                tails = tails_of.setdefault(thread, {})
-            tail = tails.get(site)
-            if tail is None:
-                tail = tails[site] = self._tail(batch.source, batch.sites[site], threads[thread])
+                parts = parts_of.setdefault(thread, {})
+            found = parts.get(record.site)
+            if found is None:
+                lead, tail = self._parts(batch.source, batch.sites[record.site], batch.threads[thread])
+                found = parts[record.site] = opens + lead, tail
+            opening, tail = found
+            out += opening % micros
+            write(record.message or EMPTY_MESSAGE, out, -1)
             out += tail
+            extra = record.extra
             if (
                 record.nested is not None
                 or record.exception is not None
@@ -111,6 +117,19 @@ class JsonFormat:
         """The line with its ``sample_rate``, a number, at the end of its object."""
         return line[:-2] + self._rate + _encoder.encode(rate) + b"}\n"
 
+    def _parts(self, source: Source, site: Site, thread: str) -> tuple[bytes, bytes]:
+        """What all lines of a call site have before and behind their message, on this thread of this worker."""
+        of = source.host, source.pid, source.worker, source.app_name, thread
+        parts = self._known.get(of, _NONE).get(site)
+        if parts is None:
+            parts = self._lead(site), self._tail(source, site, thread)
+            if len(parts[0]) + len(parts[1]) <= _PART_BYTES:
+                if self._kept >= _PARTS_KEPT:
+                    self._known, self._kept = {}, 0
+                self._known.setdefault(of, {})[site] = parts
+                self._kept += 1
+        return parts
+
     def _lead(self, site: Site) -> bytes:
         """From the end of the timestamp up to the message, as a part of a ``%`` template."""
         names = self._names
@@ -119,7 +138,7 @@ class JsonFormat:
             fields[names["level_no"]] = site.level_no
         return (b"," + _encoder.encode(fields)[1:-1] + self._message).replace(b"%", b"%%")
 
-    def _tail(self, source: Source, site: Site, thread: bytes) -> bytes:
+    def _tail(self, source: Source, site: Site, thread: str) -> bytes:
         """From the end of the message up to what the record alone has."""
         names = self._names
         fields = {
@@ -129,7 +148,7 @@ class JsonFormat:
             names["function"]: site.function,
             names["line"]: site.line,
             names["process_id"]: source.pid,
-            names["thread_name"]: msgspec.Raw(thread),
+            names["thread_name"]: thread,
             names["worker"]: source.worker,
             names["host"]: source.host,
             names["app_name"]: source.app_name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
 from typing import Any
 
 from logbus.collectors.decode import Raised, Scalar, Site
@@ -68,7 +67,7 @@ def renamed(mapping: dict[str, Any], changed: Changed) -> dict[str, Any]:
 def columns_of(keys: set[str], extras: list[Extra]) -> dict[str | None, set[Scalar]]:
     """The values under each key, each once. Under None those of all keys, where the records don't have the same."""
     if sum(map(len, extras)) == len(keys) * len(extras):
-        return {key: set(map(itemgetter(key), extras)) for key in keys}
+        return {key: {extra[key] for extra in extras} for key in keys}
     return {None: set().union(*[extra.values() for extra in extras])}
 
 

@@ -24,7 +24,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from logbus.collectors.decode import Batch, Site, Source
@@ -44,6 +43,7 @@ from logbus.collectors.redaction.leaves import (
     replace_raised,
 )
 from logbus.collectors.redaction.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict, Work, mask_text, probe
+from logbus.collectors.unwanted import Wants, leave_out
 from logbus.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -55,8 +55,6 @@ __all__ = ["DEFAULT_FIELDS", "Redactor"]
 #: and their URLs.
 _TEXTS_KEPT: Final = 4096
 _TEXT_CHARS: Final = 512
-
-_message = attrgetter("message")
 
 #: Keys under which a pair stands as two: its key under the one, its value under the other.
 _NAMED: Final = (("name", "value"), ("key", "value"), ("header", "value"), ("Name", "Value"), ("Key", "Value"))
@@ -76,7 +74,7 @@ class Redactor:
         self._keys = SecretKeys(self._rules[0])
         self._probe = probe(self._keys)
         self._erasers = _erasers(self._rules[1])
-        #: Messages without anything suspicious.
+        #: Messages and names without anything suspicious.
         self._clean: set[str] = set()
         #: What suspicious texts become: many of them stay as they are.
         self._known: dict[str, str] = {}
@@ -87,26 +85,29 @@ class Redactor:
         """Another one with the same rules, for another thread."""
         return Redactor(*self._rules)
 
-    def redact(self, batch: Batch) -> None:
-        """Masks the batch in place. Never raises on a batch that was decoded."""
-        records, source = batch.records, batch.source
+    def redact(self, batch: Batch, wants: Wants | None = None) -> None:
+        """Masks the batch in place. Never raises on a batch that was decoded.
+
+        ``wants`` is asked for the call sites whose records somebody may want. Those of the others become empty: what
+        is not looked at does not stay.
+        """
+        work = Work(len(batch.records))
+        self._redact_names(batch, work)
+        records = batch.records
+        if wants is not None and (wanted := wants(batch)) is not None:
+            records = leave_out(batch, wanted)
         extras = [record.extra for record in records if record.extra]
         keys: set[str] = set().union(*extras)
         columns = columns_of(keys, extras)
         rare = [record for record in records if record.nested is not None or record.exception is not None]
-        texts: list[Any] = [source.host, source.worker, source.app_name, *batch.threads]
+        texts: list[Any] = []
         for record in rare:
             collect(record.nested, texts)
             collect_raised(record.exception, texts)
-        sites = [site for site in batch.sites if site not in self._clean_sites]
-        for site in sites:
-            texts += names_of(site)
-        messages = set(map(_message, records)) - self._clean
+        messages = {record.message for record in records} - self._clean
         # Not from the sets, in which True may stand for 1.
         numbers = numbers_of([extras, *[record.nested for record in rare]]) if self._erasers else set()
-        changed = self._changed(messages, messages.union(keys, texts, *columns.values()), numbers, len(records))
-        if sites:
-            self._redact_sites(batch, sites, changed)
+        changed = self._changed(messages, messages.union(keys, texts, *columns.values()), numbers, work)
         secret = [key for key in keys if self._keys.verdict(key) is not Verdict.PLAIN]
         for key in secret:
             for extra in extras:
@@ -133,14 +134,12 @@ class Redactor:
                 record.extra = record.extra and renamed(record.extra, changed)
         for record in rare:
             replace_raised(record.exception, changed)
-        self._name(source, changed)
-        batch.threads[:] = [changed.get(thread, thread) for thread in batch.threads]
 
     def source(self, source: Source, names: list[str] | None = None) -> None:
         """Masks who speaks, and the names of loggers that he speaks of, in place: what comes without records."""
         names = names if names is not None else []
         texts = {source.host, source.worker, source.app_name, *names}
-        changed = self._changed(set(), texts, set(), 1)
+        changed = self._changed(set(), texts, set(), Work())
         if changed:
             self._name(source, changed)
             names[:] = [changed.get(name, name) for name in names]
@@ -150,12 +149,26 @@ class Redactor:
         texts: list[Any] = [key]
         collect(value, texts)
         numbers = numbers_of(value) if self._erasers else set()
-        return self._under(key, value, self._changed(set(), set(texts), numbers, 1))
+        return self._under(key, value, self._changed(set(), set(texts), numbers, Work()))
 
     def _name(self, source: Source, changed: Changed) -> None:
         source.host = changed.get(source.host, source.host)
         source.worker = changed.get(source.worker, source.worker)
         source.app_name = changed.get(source.app_name, source.app_name)
+
+    def _redact_names(self, batch: Batch, work: Work) -> None:
+        """Masks the names of the source, the threads and the call sites: nearly always they have been seen before."""
+        source = batch.source
+        sites = [site for site in batch.sites if site not in self._clean_sites]
+        names = {source.host, source.worker, source.app_name, *batch.threads}.difference(self._clean)
+        if not (names or sites):
+            return
+        changed = self._changed(names, names.union(*map(names_of, sites)), set(), work)
+        if sites:
+            self._redact_sites(batch, sites, changed)
+        if changed:
+            self._name(source, changed)
+            batch.threads[:] = [changed.get(thread, thread) for thread in batch.threads]
 
     def _redact_sites(self, batch: Batch, sites: list[Site], changed: Changed) -> None:
         """Masks the names of the sites seen for the first time, or remembers that there is nothing to mask."""
@@ -168,15 +181,16 @@ class Redactor:
         if secret:
             batch.sites[:] = [masked_site(site, changed) if site in secret else site for site in batch.sites]
 
-    def _changed(self, messages: set[str], values: set[Any], numbers: set[str], count: int) -> Changed:
-        """What becomes of those of the values and numbers of ``count`` records that have a masked form.
+    def _changed(self, messages: set[str], values: set[Any], numbers: set[str], work: Work) -> Changed:
+        """What becomes of those of the values and numbers that have a masked form.
 
-        The messages among the values that are not suspicious are clean from now on.
+        The messages among the values, and the names given as such, that are not suspicious are clean from now on.
         """
         known = self._known
-        met = values & known.keys()
-        changed = {text: known[text] for text in met}
-        texts = list(values - met)
+        unmet = values.difference(known)
+        met = values.difference(unmet)
+        changed = {text: new for text in met if (new := known[text]) != text}
+        texts = list(unmet)
         try:
             whole = "\n".join(texts)
         except TypeError:  # scalars that are no texts, which few batches have
@@ -192,15 +206,15 @@ class Redactor:
                 self._clean.clear()
             self._clean |= messages.difference(suspects, met)
         if suspects:
-            work = Work(count)
             for text in sorted(suspects, key=len):  # a giant that takes all the steps there are comes last
                 new = self._mask(text, work)
-                changed[text] = new
+                if new != text:
+                    changed[text] = new
                 if len(text) <= _TEXT_CHARS and not work.overrun:
                     if len(known) >= _TEXTS_KEPT:
                         known.clear()
                     known[text] = new
-        return {text: new for text, new in changed.items() if new != text}
+        return changed
 
     def _mask(self, text: str, work: Work) -> str:
         new = text

@@ -59,6 +59,26 @@ def test_only_what_was_asked_for_is_shown(start_collector: StartCollector, tmp_p
         assert " request_id=8 " in some.stdout
 
 
+def test_what_no_sink_takes_is_shown_to_who_follows(start_collector: StartCollector, tmp_path: Path) -> None:
+    """Redacted as all else, though without a follower it is not even looked at; sinks and counts are the same."""
+    collector = start_collector("--sink", "file:out.jsonl,level=ERROR")
+    with RawSender(collector.endpoint) as sender:
+        messages, options = ("d0", "r1", "r2"), {"sites": SITES, "at": (0, 1, 2), "extra": {"token": "tell-nobody"}}
+        sender.send(data(A, 0, *messages, **options))
+        eventually(lambda: status_of(collector)["sinks"][0]["delivered"] == 1)
+        with tail_command(tmp_path) as tail:
+            sender.send(data(A, 3, *messages, **options))
+            eventually(lambda: shown(tail) == ["d0", "r1", "r2"])
+            assert "tell-nobody" not in tail.stdout
+        sender.send(data(A, 6, *messages, **options), mark(A, sent=9, bye=True))
+        eventually(lambda: status_of(collector)["sinks"][0]["delivered"] == 3)
+    status = status_of(collector)
+    assert (status["sinks"][0]["filtered"], status["total"]["collected"], status["balanced"]) == (6, 9, True)
+    written = (tmp_path / "out.jsonl").read_text()
+    assert "tell-nobody" not in written
+    assert [json.loads(line)["message"] for line in written.splitlines()] == ["r2"] * 3
+
+
 def test_a_pipe_that_nobody_reads_ends_it_quietly(start_collector: StartCollector, tmp_path: Path) -> None:
     """`logbus tail | head -1` ends both with 0 and without a word, though no other record comes."""
     collector = start_collector("--sink", "file:out.jsonl")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import unicodedata
 from typing import Any
@@ -217,3 +218,16 @@ def test_what_others_return_is_lines(payload: list[Any], texts: list[str | None]
         if line is not None:
             check_lines(line, 1)
     assert seen == [json.loads(line) for line in lines(JsonFormat().encode(batch))]
+
+
+@given(st.lists(payloads(), min_size=2, max_size=4), STATICS, st.randoms(use_true_random=False))
+def test_what_json_remembers_of_call_sites_changes_no_line(given: list[Any], static: Any, order: random.Random) -> None:
+    """Batch after batch of the same workers, threads and call sites, in any mixture, are what a new format makes."""
+    try:
+        names = Names(None, static)
+    except ConfigurationError:
+        names = Names()
+    form = JsonFormat(names)
+    mixed = [[given[at - 1][0], *payload[1:]] for at, payload in enumerate(given)]
+    for payload in [*given, *order.sample(given, len(given)), *mixed]:
+        assert form.encode(batch_of(payload)) == JsonFormat(names).encode(batch_of(payload))

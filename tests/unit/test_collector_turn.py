@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import pytest
 
 from logbus.bus import Endpoint
 from logbus.collectors.collector import Collector
+from logbus.collectors.control import Control
+from logbus.collectors.receiver import Turn
 from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.route import Router
+from tests.property.batches import batch_of, payload_of
 
 
 class Naps:
@@ -72,3 +76,44 @@ def test_a_turn_sets_the_pace_of_the_next(collector: Collector, monkeypatch: pyt
         collector._turn(0.25)
     assert len(seconds) == 1
     assert seconds[0] > 0
+
+
+def test_what_has_gathered_is_taken_in_once_its_time_is_over(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the turn that waited for it; and where nothing has come, the next frame is waited for, not gathered."""
+    taken: list[Turn] = []
+
+    class Over(Naps):
+        def poll(self, milliseconds: int) -> list[Any]:
+            collector._receive_at = time.monotonic()
+            return super().poll(milliseconds)
+
+    def receive() -> Turn:
+        taken.append(Turn([]))
+        return taken[-1]
+
+    naps = Over()
+    with monkeypatch.context() as patch:
+        patch.setattr(collector, "_poller", naps)
+        patch.setattr(collector._receiver, "receive", receive)
+        collector._receive_at = time.monotonic() + 0.1
+        collector._turn(0.25)
+        assert len(taken) == 1
+        assert naps.asked[0] <= 100
+        collector._turn(0.25)
+        assert len(taken) == 1
+        assert naps.asked[1] == 250
+
+
+def test_it_looks_at_what_no_sink_takes_only_for_who_follows(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receiver asks the sinks which records they may want; all are wanted while somebody follows."""
+    batch = batch_of(payload_of())
+    with monkeypatch.context() as patch:
+        patch.setattr(Router, "wants", lambda router, batch: [False])
+        assert collector._receiver.wants is not None
+        assert collector._receiver.wants(batch) == [False]
+        patch.setattr(Control, "followed", True)
+        assert collector._receiver.wants(batch) is None

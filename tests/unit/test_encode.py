@@ -125,3 +125,31 @@ def test_a_format_that_miscounts_has_no_lines() -> None:
         encoded = Encoded(form, BATCH)
         assert encoded.pick(range(10)) == [b""] * 10
         assert encoded.error == "ValueError: expected 10 lines, found 1"
+
+
+def test_only_what_is_wanted_is_encoded() -> None:
+    """The lines of the wanted records are the whole, in one piece; any of them can be had by its index."""
+    form = Counting()
+    encoded = Encoded(form, BATCH, wanted=[1, 4, 7])
+    assert encoded.covers([1, 4, 7])
+    assert not encoded.covers([1, 4])
+    assert not encoded.covers(None)
+    assert (encoded.whole, form.records) == (b"1\n4\n7\n", 3)
+    assert encoded.pick([4, 7]) == [b"4\n", b"7\n"]
+    assert form.records == 3
+
+
+def test_few_of_the_wanted_are_encoded_for_themselves() -> None:
+    """Where one sink has the format and takes a small part, such as a sample, of what it could take."""
+    form = Counting()
+    encoded = Encoded(form, BATCH, alone=True, wanted=[1, 2, 4, 7])
+    assert (encoded.pick([4]), form.records) == ([b"4\n"], 1)
+    assert (encoded.pick([1, 4, 7]), form.records) == ([b"1\n", b"4\n", b"7\n"], 5)
+
+
+def test_wanted_records_of_which_one_has_no_line_are_not_given_as_a_whole() -> None:
+    """Who takes them has to ask for each, to know which is missing."""
+    encoded = Encoded(Each(), BATCH, wanted=[0, 3, 4])
+    assert not encoded.covers([0, 3, 4])
+    assert encoded.failed == {1}
+    assert encoded.pick([0, 3, 4]) == [b"0\n", b"", b"4\n"]

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from logbus.collectors.format import FORMATS, JsonFormat, LogfmtFormat, Names, TextFormat, lines
+from logbus.collectors.format import (
+    FORMATS,
+    JsonFormat,
+    LogfmtFormat,
+    Names,
+    TextFormat,
+    json as module,
+    lines,
+)
 from logbus.collectors.format.base import MANY_UNSAFE
 from tests.property.batches import batch_of, payload_of
 
@@ -217,3 +225,31 @@ def test_formats_have_names() -> None:
     """Configuration knows the formats by name."""
     assert FORMATS == ("json", "logfmt", "text")
     assert (JsonFormat.name, LogfmtFormat.name, TextFormat.name) == FORMATS
+
+
+def test_a_call_site_is_known_by_all_that_its_lines_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered for one worker, thread or call site is not used for another; and it does not grow forever."""
+    monkeypatch.setattr(module, "_PARTS_KEPT", 8)
+    form = JsonFormat()
+    payload = payload_of(_record())
+    changes: list[tuple[list[Any], Any]] = [
+        *[(payload[0], (at, value)) for at, value in enumerate(("h2", 43, "w2", "a2"))],
+        *[(payload[1][0], (at, value)) for at, value in enumerate(("l2", 30, "WARN", "m2", "f2", 8, "c2"))],
+        (payload[2], (0, "t2")),
+    ]
+    seen = [form.encode(batch_of(payload))]
+    for of, (at, value) in changes:
+        of[at] = value
+        seen.append(form.encode(batch_of(payload)))
+        assert seen[-1] == JsonFormat().encode(batch_of(payload))
+        assert sum(map(len, form._known.values())) <= 8
+    assert len(set(seen)) == len(seen)
+
+
+def test_long_names_of_a_call_site_are_not_remembered() -> None:
+    """A worker may send names of 200 kB."""
+    form = JsonFormat()
+    payload = payload_of(_record())
+    payload[1][0][0] = "x" * 2000
+    assert form.encode(batch_of(payload)) == form.encode(batch_of(payload))
+    assert not form._known

@@ -10,16 +10,17 @@ import pytest
 import zmq
 
 from logbus.bus import pull_socket
-from logbus.collectors.decode import Batch
+from logbus.collectors.decode import Batch, Record
 from logbus.collectors.identities import Identities
 from logbus.collectors.mark import Mark, Names
 from logbus.collectors.receiver import TURN_FRAMES, TURN_S, Receiver, is_bye
 from logbus.collectors.redaction.redact import Redactor
+from logbus.collectors.unwanted import Wants
 from logbus.collectors.zap import Doorkeeper
 from logbus.wire import NAMES, pack_frame, pack_payload
 from tests.bad_frames import BROKEN, GOOD, PARTS, REJECTED
 from tests.eventually import eventually
-from tests.frames import data, mark, mark_payload, producer, raw, source
+from tests.frames import data, mark, mark_payload, producer, raw, site, source
 
 A = producer(1)
 Send = Callable[..., None]
@@ -156,11 +157,28 @@ def test_secrets_are_masked_before_anybody_sees_the_batch(receiver: Receiver, se
     assert batch.records[0].extra == {"password": "***"}
 
 
+def test_what_nobody_wants_arrives_empty(receiver: Receiver, send: Send) -> None:
+    """It is asked once the names are masked; records of an unwanted call site are there to be counted, no more."""
+    asked: list[str] = []
+
+    def wants(batch: Batch) -> list[bool]:
+        asked.extend(site.component for site in batch.sites)
+        return [False]
+
+    receiver.wants = wants
+    send(data(A, 0, "one", "via http://u:hunter2@proxy", sites=[site("http://u:hunter2@h/")], extra={"k": "hunter2"}))
+    [(_, batch)] = receiver.receive().arrivals
+    assert isinstance(batch, Batch)
+    assert asked == ["http://u:***@h/"]
+    assert batch.records == [Record(0, 0, 0, "")] * 2
+    assert "hunter2" not in str(batch)
+
+
 def test_a_defect_of_ours_costs_one_frame(sockets: tuple[zmq.Socket[bytes], zmq.Socket[bytes]], send: Send) -> None:
     """Should redaction ever raise, its frame is rejected and counted, nothing unredacted goes on, and the loop does."""
 
     class Defective(Redactor):
-        def redact(self, batch: Batch) -> None:
+        def redact(self, batch: Batch, wants: Wants | None = None) -> None:
             if batch.first_seq == 0:
                 raise KeyError("a defect")
 

@@ -106,6 +106,23 @@ def test_each_sink_gets_what_it_takes(ledger: Ledger, writer: MakeWriter) -> Non
     assert all(each.row.law(each.queued) for each in (everything, errors, rotator))
 
 
+def test_only_what_sinks_of_a_format_take_is_encoded(ledger: Ledger, writer: MakeWriter) -> None:
+    """The records that any of them takes, and no other; each gets its own."""
+    seen: list[int] = []
+
+    class Seeing(CountingFormat):
+        def encode(self, batch: Batch) -> bytes:
+            seen.append(len(batch.records))
+            return super().encode(batch)
+
+    form = Seeing()
+    errors, db = writer(MemorySink("errors")), writer(MemorySink("db"))
+    router = Router([Route(errors, SinkFilter(40), form), Route(db, SinkFilter(0, ("db",)), form)])
+    deliveries = enter(router, ledger, batch(0, 1, 2, 1, 0))
+    assert [one.data for one in deliveries] == [b"2.2\n", b"0.0\n0.4\n"]
+    assert seen == [3]
+
+
 def test_sinks_of_one_format_share_the_encoding(ledger: Ledger, writer: MakeWriter) -> None:
     """A batch is encoded once per format, and not at all when nobody takes anything of it."""
     shared, other = CountingFormat(), CountingFormat()

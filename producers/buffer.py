@@ -1,10 +1,14 @@
 """The bounded buffer between the threads that log and the sender thread.
 
 No lock, so that a call never waits and a signal handler may log in the middle of a call. Entries stand in one
-deque per level bucket; a ticket, taken at the call, gives their order. What must not come apart (an entry enters
+list per level bucket; a ticket, taken at the call, gives their order. What must not come apart (an entry enters
 and is counted; an entry leaves and is counted) is written as statements without a call between them: CPython
 checks for signals and for other threads only at calls, loops and function entries, so these run as one step.
 See docs/decisions/0002.
+
+The lists are flat, the parts of one entry after those of the other. A tuple for each would be one more object that the
+garbage collector has to look at, mostly in the calling thread: that cost each log call 0.15 µs. What leaves at the
+front is blanked, and the front moves on; the room of the blanks is given back now and then.
 
 The law, at every moment between two steps:
 ``settled = records + sent + dropped``, with ``records`` what is in here and in the sender's hand.
@@ -14,8 +18,9 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Callable
+from itertools import accumulate
 from threading import get_ident
 from typing import Any, Final, Literal
 
@@ -28,6 +33,14 @@ OnFull = Literal["shed_lowest", "drop_newest", "drop_oldest"]
 #: An entry: (ticket, size in bytes, created in seconds, site, thread name, message, extra, nested, exception).
 Entry = tuple[Any, ...]
 
+#: Parts of an entry, and those that the buffer reads.
+_PARTS: Final = 9
+_SIZE: Final = 1
+_CREATED: Final = 2
+#: Parts of one entry that has left.
+_BLANK: Final = (None,) * _PARTS
+#: Parts that have left a list before their room is given back, which moves all that come after them.
+_SPENT: Final = 256 * _PARTS
 #: Where the site stands in an entry, and the level number in a site.
 _SITE: Final = 3
 _LEVEL_NO: Final = 1
@@ -50,6 +63,7 @@ class Buffer:
         "_cells",
         "_counters",
         "_first",
+        "_fronts",
         "_last",
         "_queues",
         "_staged",
@@ -83,7 +97,9 @@ class Buffer:
         self.records = 0
         self.bytes = 0
         self._tickets = itertools.count()
-        self._queues: tuple[deque[Entry], ...] = tuple(deque() for _ in BUCKETS)
+        self._queues: tuple[list[Any], ...] = tuple([] for _ in BUCKETS)
+        #: Where the oldest entry of each list begins; all before it is blank.
+        self._fronts = [0] * _WIDTH
         self._staged: list[Entry] = []
         self._staged_counts = [0] * _WIDTH
         self._first = [0.0] * (2 * _WIDTH)
@@ -126,9 +142,9 @@ class Buffer:
                 cell[SETTLED] += 1
                 under_way = False
                 return
-            # An iterator, made here: "+=" would make one, and where an object is made that has to be tracked Python
-            # 3.11 may collect garbage, which runs finalizers, which may let another thread in.
-            entry = iter(((next(self._tickets), size, created, site, thread, message, extra, nested, exception),))
+            # Made here: where an object is made that has to be tracked Python 3.11 may collect garbage, which runs
+            # finalizers, which may let another thread in.
+            entry = (next(self._tickets), size, created, site, thread, message, extra, nested, exception)
             queue = self._queues[bucket]
             if self.closed:  # looked at here, past the last call: nothing enters once it is set
                 self._note(_WIDTH + bucket, created)
@@ -137,10 +153,10 @@ class Buffer:
                 cell[SETTLED] += 1
                 under_way = False
                 return
-            # One step to the end: "+=" where a reader expects append(), which is a call and could be interrupted.
+            # One step to the end: "+=" where a reader expects extend(), which is a call and could be interrupted.
+            queue += entry
             self.records += 1
             self.bytes += size
-            queue += entry
             cell[SETTLED] += 1
             under_way = False
         except BaseException:
@@ -162,27 +178,44 @@ class Buffer:
         """Evicts what the policy gives up until a record of this size fits. False: the new one has to go."""
         if self.on_full == "drop_newest" or size > self.capacity_bytes:
             return False
+        fronts = self._fronts
         while self.records >= self.capacity or self.bytes + size > self.capacity_bytes:
             victims = self._lowest(bucket) if self.on_full == "shed_lowest" else self._oldest()
             if victims is None:
                 return False
             queue = self._queues[victims]
+            front = fronts[victims]
+            place = slice(front, front + _PARTS)
             at = _HIGH_WATER_MARK + victims
-            entry = None  # the last victim ends here, with whatever hangs on it, and not inside the step
+            gone = queue[place]  # the last victim ends here, with whatever hangs on it, and not inside the step
             try:
-                entry = queue[0]  # one step to the count: no call between
-                del queue[0]
+                # One step to the count: no call between, and nothing made that has to be tracked.
+                if front != fronts[victims] or gone[0] != queue[front]:
+                    continue  # the sender, or another thread, was quicker: look again
+                queue[place] = _BLANK
+                fronts[victims] = front + _PARTS
                 self.records -= 1
-                self.bytes -= entry[1]
+                self.bytes -= gone[_SIZE]
                 cell[at] += 1
-            except IndexError:  # the sender, or another thread, was quicker: look again
+            except IndexError:  # quicker, too: nothing is there any more
                 continue
-            self._note(victims, entry[2])
+            self._note(victims, gone[_CREATED])
+            if front > _SPENT:
+                self._give_back(victims)
         return True
+
+    def _give_back(self, at: int) -> None:
+        """Frees the room of the blanks at the front of a list, once they are half of it: each part moves once or so."""
+        queue, front = self._queues[at], self._fronts[at]
+        if front > _SPENT and 2 * front >= len(queue):
+            blanks = slice(0, front)
+            if self._fronts[at] == front:  # one step with the next two lines
+                del queue[blanks]
+                self._fronts[at] = 0
 
     def _lowest(self, bucket: int) -> int | None:
         for lower in range(bucket):
-            if self._queues[lower]:
+            if len(self._queues[lower]) > self._fronts[lower]:
                 return lower
         return None
 
@@ -190,7 +223,7 @@ class Buffer:
         best = None
         for at, queue in enumerate(self._queues):
             try:
-                ticket = queue[0][0]
+                ticket = queue[self._fronts[at]]
             except IndexError:
                 continue
             if best is None or ticket < best[0]:
@@ -219,13 +252,15 @@ class Buffer:
         # Whatever a thread appended before one of the entries below this ticket is in its queue by now.
         cutoff = next(self._tickets)
         staged = self._staged
-        waiting = [at for at, queue in enumerate(self._queues) if queue]
+        waiting = [at for at, queue in enumerate(self._queues) if len(queue) > self._fronts[at]]
         if not staged and len(waiting) == 1:
-            return self._pop(waiting[0], cutoff, limit, limit_bytes)
+            # About as many as the bytes allow: the more are looked at, the more are looked at for nothing.
+            likely = limit_bytes * self.records // (self.bytes or 1) + 1
+            return self._pop(waiting[0], cutoff, min(limit, likely), limit_bytes)
         counts = self._staged_counts
         for at in waiting:
             # As many of each level as could go: only then does the sort see every entry that may come first.
-            popped = self._pop(at, cutoff, limit - counts[at], limit_bytes)
+            popped = self._pop(at, cutoff, max(limit - counts[at], 0), limit_bytes)
             counts[at] += len(popped)
             staged += popped
         staged.sort()
@@ -241,20 +276,33 @@ class Buffer:
         return taken
 
     def _pop(self, at: int, cutoff: int, limit: int, limit_bytes: int) -> list[Entry]:
-        queue = self._queues[at]
-        popped: list[Entry] = []
-        total = 0
-        try:
-            while len(popped) < limit and total < limit_bytes:
-                entry = queue[0]  # one step with the removal: an eviction can't come between
-                if entry[0] >= cutoff:
+        queue, fronts = self._queues[at], self._fronts
+        while True:
+            front = fronts[at]
+            parts = queue[front : front + limit * _PARTS]
+            if not parts:
+                return []
+            if parts[0] is None:  # an eviction came between the two lines
+                continue
+            tickets, totals = parts[::_PARTS], [*accumulate(parts[_SIZE::_PARTS])]
+            count = min(bisect_left(totals, limit_bytes) + 1, len(tickets))
+            if max(tickets) >= cutoff:
+                count = min(count, next(n for n, ticket in enumerate(tickets) if ticket >= cutoff))
+                if not count:
+                    return []
+            gone, blanks = slice(front, front + count * _PARTS), _BLANK * count
+            try:
+                # One step with the next two lines: where an eviction was quicker, all is looked at again.
+                if front == fronts[at] and tickets[0] == queue[front]:
+                    queue[gone] = blanks
+                    fronts[at] = front + count * _PARTS
                     break
-                del queue[0]
-                popped.append(entry)
-                total += entry[1]
-        except IndexError:  # empty
-            pass
-        return popped
+            except IndexError:  # what is left was moved to the front meanwhile
+                continue
+        self._give_back(at)
+        del parts[count * _PARTS :]
+        # Rows of what was flat: one iterator, read for each part in turn.
+        return [*zip(*[iter(parts)] * _PARTS, strict=True)]
 
     def ticket(self) -> int:
         """A point in the order of entries: those that are in here now come before it."""

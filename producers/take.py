@@ -21,6 +21,11 @@ from logbus.producers.text import text_bytes, text_of
 if TYPE_CHECKING:
     from logbus.producers.producer import Emit, Producer, Site
 
+    #: A call site: one tuple for all its records, which the garbage collector (and the sender's core) then sees once
+    #: instead of once a record; the attributes of its first record with fields, in their order, and those that are
+    #: fields. Nothing of their values.
+    Place = tuple[Site, list[str], list[str]]
+
 _BLANK: Final = logging.LogRecord("", 0, "", 0, "", (), None)
 #: Attributes that every LogRecord of this Python has; what stands after them in its ``__dict__`` is ``extra``.
 _STANDARD: Final = frozenset(_BLANK.__dict__)
@@ -49,15 +54,14 @@ class Taker(logging.Handler):
     """Takes records, makes them plain in the calling thread and hands them to a producer. Never blocks or raises."""
 
     producer: Producer
-    #: Call sites that were found to be usual: one tuple for all their records, which the garbage collector (and the
-    #: sender's core) then sees once instead of once a record.
-    _sites: dict[Site, Site]
+    #: Call sites that were found to be usual.
+    _places: dict[Site, Place]
 
     @classmethod
     def into(cls, emit: Emit) -> Taker:
         """A taker for records that go elsewhere. Logging, which flushes every handler at exit, does not know it."""
         taker = cls.__new__(cls)
-        taker.filters, taker._sites = [], {}
+        taker.filters, taker._places = [], {}
         taker.producer = cast("Producer", _Elsewhere(emit))
         return taker
 
@@ -99,10 +103,10 @@ class Taker(logging.Handler):
         The usual record (a text, plain fields, no exception) is done here in the fewest steps; each of them is in the
         cost of every log call. Whatever is unusual about a record sends it to :meth:`_emit_unusual` instead.
         """
-        message, args, attributes = record.msg, record.args, record.__dict__
-        created = record.created
-        site = self._sites.get(_site(attributes))
-        if type(message) is not str or type(created) is not float or site is None:
+        attributes = record.__dict__
+        place = self._places.get(_site(attributes))
+        message, args, created = attributes["msg"], attributes["args"], attributes["created"]
+        if place is None or type(message) is not str or type(created) is not float:
             return self._emit_unusual(record)
         if args:
             try:
@@ -112,24 +116,27 @@ class Taker(logging.Handler):
         size = _ENTRY_BYTES + message.__sizeof__()
         extra: dict[str, Any] | None = None
         nested: dict[str, Any] | None = None
+        site, usual, fields = place
         if len(attributes) > _N_STANDARD:
-            # extra= and filters add attributes behind those of the constructor.
+            # extra= and filters add attributes behind those of the constructor: those of one place are mostly the same.
             keys = [*attributes]
-            extra = {}
-            for key in keys[_N_STANDARD:]:
-                value = attributes[key]
-                kind = type(value)
-                if kind is str:
-                    size += value.__sizeof__()
-                elif kind not in _PLAIN:
+            if keys != usual:
+                found = _fields(keys)
+                if found is None:
                     return self._emit_unusual(record)
-                if type(key) is not str:
-                    return self._emit_unusual(record)
-                extra[key] = value
-            if keys[_N_STANDARD - 1] != _LAST_STANDARD or "message" in extra or "asctime" in extra:
-                return self._emit_unusual(record)
-            size += FIELD_BYTES * len(extra)
-        if size > _USUAL_BYTES or record.exc_info or record.exc_text or record.stack_info:
+                if not fields:
+                    self._places[site] = site, keys, found
+                fields = found
+            if fields:
+                extra = {}
+                for key in fields:
+                    extra[key] = value = attributes[key]
+                    if type(value) is str:
+                        size += value.__sizeof__()
+                    elif type(value) not in _PLAIN:
+                        return self._emit_unusual(record)
+                size += FIELD_BYTES * len(fields)
+        if size > _USUAL_BYTES or attributes["exc_info"] or attributes["exc_text"] or attributes["stack_info"]:
             return self._emit_unusual(record)
         scope = active()
         if scope is not None:
@@ -137,7 +144,7 @@ class Taker(logging.Handler):
         self.producer.emit(
             created,
             site,
-            record.threadName or threading.current_thread().name,
+            attributes["threadName"] or threading.current_thread().name,
             message,
             extra,
             nested,
@@ -172,14 +179,31 @@ class Taker(logging.Handler):
             record.funcName or "",
             record.lineno,
         )
-        if clean is not None:  # the next one has to come here, too
-            pass
-        elif type(record) is logging.LogRecord and [*map(type, site)] == _SITE_TYPES and site == _site(record.__dict__):
-            if len(self._sites) >= _SITES_KEPT:
-                self._sites.clear()
-            self._sites[site] = site
+        if clean is None and type(record) is logging.LogRecord:  # what was cleaned has to come here the next time, too
+            self._remember(site, record.__dict__)
         thread = record.threadName or threading.current_thread().name
         self.producer.emit(_as_time(record.created), site, thread, message, extra, nested, exception, size + more)
+
+    def _remember(self, site: Site, attributes: dict[str, Any]) -> None:
+        """Has the next records of a call site go the short way, if it is usual."""
+        if [*map(type, site)] != _SITE_TYPES or site in self._places or site != _site(attributes):
+            return
+        if len(self._places) >= _SITES_KEPT:
+            self._places.clear()
+        keys = [*attributes]
+        fields = _fields(keys)
+        if fields is not None:  # else the next one with just these has to come here, too
+            self._places[site] = site, keys, fields
+
+
+def _fields(keys: list[Any]) -> list[str] | None:
+    """Those of a record's attributes that are fields of the application; None if they don't stand where they should."""
+    if len(keys) < _N_STANDARD or keys[_N_STANDARD - 1] != _LAST_STANDARD:  # one was taken away, or set anew
+        return None
+    added = keys[_N_STANDARD:]
+    if any(type(key) is not str for key in added):
+        return None
+    return [key for key in added if key not in NOT_EXTRA]
 
 
 class _Elsewhere:

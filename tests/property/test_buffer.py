@@ -157,7 +157,8 @@ class AnyUse(RuleBasedStateMachine):
 
     def _queued(self) -> dict[int, list[int]]:
         """The numbers that stand in each level's queue: an eviction reaches these, not what the sender looks at."""
-        return {at: [int(entry[5]) for entry in queue] for at, queue in enumerate(self.buffer._queues)}
+        fronts, queues = self.buffer._fronts, self.buffer._queues
+        return {at: [int(text) for text in queue[fronts[at] + 5 :: 9]] for at, queue in enumerate(queues)}
 
 
 TestAnyUse = AnyUse.TestCase

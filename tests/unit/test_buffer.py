@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,43 @@ def test_a_drop_is_counted_though_signals_interrupt_it_twice(closed: bool) -> No
     totals = counters.totals()
     assert totals.emitted == totals.settled == 2
     assert sum(totals.dropped) == 1
+
+
+@pytest.mark.parametrize("how", ["taken", "evicted"])
+def test_what_has_left_takes_no_room(how: str) -> None:
+    """However many records pass through, the room of those that have left is given back, and their order is kept."""
+    caller = one_caller(50, 1 << 20, "drop_oldest")
+    most = 0
+    for number in range(5000):
+        caller.put(INFO)
+        if how == "taken" and number % 7 == 0:
+            drain(caller.buffer)
+        most = max(most, sum(map(len, caller.buffer._queues)))
+    assert most < 9 * 1000
+    left = 1 if how == "taken" else 50  # 4998 is a multiple of seven
+    assert caller.buffer.records == left
+    assert numbers(drain(caller.buffer)) == list(range(5000 - left, 5000))
+
+
+class Held:
+    """Something that hangs on a record."""
+
+
+@pytest.mark.parametrize("how", ["taken", "evicted"])
+def test_what_has_left_is_let_go(how: str) -> None:
+    """Nothing of a record is kept alive once it was sent or evicted."""
+    buffer, [caller] = buffer_and_callers(3, on_full="drop_oldest")
+    held = Held()
+    gone = weakref.ref(held)
+    buffer.put(1.0, ("logger", INFO, "INFO", "module", "function", 1), "main", "text", None, None, held, 100)
+    del held
+    assert gone() is not None
+    if how == "taken":
+        drain(buffer)
+    else:
+        for _ in range(4):
+            caller.put(INFO)
+    assert gone() is None
 
 
 def test_drops_remember_their_first_and_last_time() -> None:

@@ -30,8 +30,9 @@ def test_a_signal_handler_may_log(peer: Peer, timer: Any, scale: Callable[[int, 
 
     def handle() -> None:
         nonlocal last
-        last = next(nested) + 1
-        emit(producer, f"handler {last}")
+        number = next(nested) + 1
+        last = max(last, number)
+        emit(producer, f"handler {number}")
 
     timer(handle, 0.001)
     count = 0
@@ -44,7 +45,9 @@ def test_a_signal_handler_may_log(peer: Peer, timer: Any, scale: Callable[[int, 
     assert producer.shutdown() == Stats(count + last, count + last)
     messages = peer.arrivals.messages
     assert [m for m in messages if m.startswith("main")] == [f"main {number}" for number in range(count)]
-    assert [m for m in messages if m.startswith("handler")] == [f"handler {number + 1}" for number in range(last)]
+    # On a busy machine the next signal comes while the handler runs: a record may overtake the one that it interrupts.
+    handled = [m for m in messages if m.startswith("handler")]
+    assert sorted(handled) == sorted(f"handler {number + 1}" for number in range(last))
 
 
 @pytest.mark.uncovered

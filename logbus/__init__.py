@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from logbus.producers.carry import carry, carrying
     from logbus.producers.configure import configure, flush, shutdown, stats
     from logbus.producers.context import bind, clear_context, context, current_context
+    from logbus.producers.fast_logger import FastLogger
     from logbus.producers.handler import LogbusHandler
     from logbus.producers.intercept import InterceptHandler
     from logbus.producers.loguru import loguru_handler, loguru_sink
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ConfigurationError",
+    "FastLogger",
     "InterceptHandler",
     "LogbusError",
     "LogbusHandler",
@@ -55,6 +57,7 @@ __all__ = [
 
 _HOMES = {
     "ConfigurationError": "logbus.errors",
+    "FastLogger": "logbus.producers.fast_logger",
     "InterceptHandler": "logbus.producers.intercept",
     "LogbusError": "logbus.errors",
     "LogbusHandler": "logbus.producers.handler",

@@ -12,6 +12,7 @@ from typing import Any, Final, get_args
 from logbus.errors import ConfigurationError
 from logbus.producers import tracing
 from logbus.producers.crossing import CROSSING
+from logbus.producers.fast_tree import FAST_TREE
 from logbus.producers.handler import LogbusHandler
 from logbus.producers.imports import when_imported
 from logbus.producers.loguru_front import LOGURU, Source
@@ -43,6 +44,7 @@ def configure(
     shutdown_timeout: float | None = None,
     flight_recorder: bool | str | Mapping[str, Any] | None = None,
     opentelemetry: bool | None = None,
+    fast_loggers: bool | None = None,
     loguru: bool | None = None,
     source: Source | None = None,
     sigterm: bool = True,
@@ -69,6 +71,9 @@ def configure(
             ``records`` (1000, at most 10,000) and ``seconds`` (60). Off by default.
         opentelemetry: records carry ``trace_id`` and ``span_id`` of the span in which they are logged. By default
             where OpenTelemetry's API is loaded, also later; True loads it now, False never looks.
+        fast_loggers: True makes plain loggers of the standard library, those there and those to come, a
+            :class:`logbus.FastLogger`; their records and all that sees them stay what they were. Off by default: a call
+            without it, anywhere, gives the loggers back.
         loguru: attach to loguru; by default if it has been imported, else as soon as it is. Loguru's own default
             handler (id 0, stderr) is replaced, handlers that the application added stay. True imports it now; False
             gives it back, and leaves it alone.
@@ -100,6 +105,7 @@ def configure(
         "shutdown_timeout": shutdown_timeout,
         "flight_recorder": flight_recorder,
         "opentelemetry": opentelemetry,
+        "fast_loggers": fast_loggers,
     }
     settings = resolve(given)
     if source not in (None, *get_args(Source)):
@@ -124,7 +130,13 @@ def configure(
         root.setLevel(logging.INFO)
     if capture_warnings is None:
         capture_warnings = WARNED.is_installed
-    serve(producer, uncaught=uncaught, capture_warnings=capture_warnings, sigterm=sigterm)
+    serve(
+        producer,
+        uncaught=uncaught,
+        capture_warnings=capture_warnings,
+        sigterm=sigterm,
+        fast_loggers=settings.fast_loggers,
+    )
     if refusal := open_now(producer):
         # Last: where warnings are errors the worker is configured all the same.
         warnings.warn(f"logbus: {refusal}", RuntimeWarning, 2)
@@ -157,11 +169,15 @@ class _Spans:
 _SPANS: Final = _Spans()
 
 
-def serve(producer: Producer, *, uncaught: bool, capture_warnings: bool, sigterm: bool) -> None:
+def serve(producer: Producer, *, uncaught: bool, capture_warnings: bool, sigterm: bool, fast_loggers: bool) -> None:
     """Leads to a producer what every worker has, whatever made it one: level rules, crashes, warnings, the exits."""
     STRUCTLOG.serve(producer)
     _SPANS.follow()
     producer.gate.attach(STDLIB)
+    if fast_loggers:
+        FAST_TREE.begin()
+    else:
+        FAST_TREE.end()
     if uncaught:
         UNCAUGHT.install(producer)
     else:
@@ -239,6 +255,7 @@ def shutdown(timeout: float | None = None) -> Stats:
     """
     UNCAUGHT.uninstall()
     WARNED.uninstall()
+    FAST_TREE.end()
     LOGURU.forget_import()
     _SPANS.forget()
     for producer in all_producers():

@@ -63,16 +63,27 @@ class LogbusHandler(Taker):
             "flight_recorder": flight_recorder,
             "opentelemetry": opentelemetry,
         }
-        self._sites = {}
+        self._places = {}
         settings = resolve(given)
         if (instead := CROSSING.instead(settings)) is not None:
             # Below `logbus run`: every record is taken before it comes here.
             self.producer = instead
+            self._change()
             self.__dict__["handle"] = _say_nothing
             return
         self.producer = producer_for(settings)
         if STDLIB.gate is None:  # the levels of this process are configure()'s, or those of its first handler
             self.producer.gate.attach(STDLIB)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute; with a method of its own it is no longer what it was, for who looks at its type."""
+        if name in ("handle", "emit"):
+            self._change()
+        object.__setattr__(self, name, value)
+
+    def _change(self) -> None:
+        if type(self) is LogbusHandler:
+            self.__class__ = _Changed
 
     @classmethod
     def of(cls, producer: Producer) -> LogbusHandler:
@@ -81,7 +92,7 @@ class LogbusHandler(Taker):
         logging.Handler.__init__(handler)
         handler.producer = producer
         handler.configured = True
-        handler._sites = {}
+        handler._places = {}
         return handler
 
     def flush(self) -> None:
@@ -92,6 +103,13 @@ class LogbusHandler(Taker):
         producer = getattr(self, "producer", None)  # logging flushes handlers whose constructor failed, too
         if producer is not None:
             producer.flush_soon()
+
+
+class _Changed(LogbusHandler):
+    """A handler on which somebody has put a method: no record may go past that (:mod:`logbus.producers.shortcut`)."""
+
+
+_Changed.__name__, _Changed.__qualname__ = LogbusHandler.__name__, LogbusHandler.__qualname__
 
 
 def _say_nothing(record: logging.LogRecord) -> bool:

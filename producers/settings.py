@@ -13,7 +13,7 @@ import socket
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -43,6 +43,7 @@ _ENVIRONMENT: Final = {
     "shutdown_timeout": "LOGBUS_SHUTDOWN_TIMEOUT",
     "flight_recorder": "LOGBUS_FLIGHT_RECORDER",
     "opentelemetry": "LOGBUS_OPENTELEMETRY",
+    "fast_loggers": "LOGBUS_FAST_LOGGERS",
 }
 #: What a switch is set to in the environment.
 _ON: Final = frozenset({"1", "on", "true", "yes"})
@@ -57,9 +58,10 @@ class ProducerSettings:
 
     ``component`` names the component of records whose logger names none (the root logger, ``__main__``).
     ``level`` is None where nobody has said one, ``flight_recorder`` where there is none. Empty ``worker`` and
-    ``app_name`` mean: found out per process. ``opentelemetry`` is None for: where it is loaded. ``owner`` is the user
-    (uid) to whom the directory of the endpoint has to belong, where it is the default one; None where somebody has
-    named it, who knows whose it is.
+    ``app_name`` mean: found out per process. ``opentelemetry`` is None for: where it is loaded. ``fast_loggers`` is for
+    what makes the process a worker (:mod:`logbus.producers.fast_tree`). ``owner`` is the user (uid) to whom the
+    directory of the endpoint has to belong, where it is the default one; None where somebody has named it, who knows
+    whose it is.
     """
 
     endpoint: Endpoint
@@ -74,6 +76,8 @@ class ProducerSettings:
     shutdown_timeout: float = SHUTDOWN_TIMEOUT
     flight_recorder: Flight | None = None
     opentelemetry: bool | None = None
+    #: Says nothing about the producer: who differs in it has the same one.
+    fast_loggers: bool = field(default=False, compare=False)
     owner: int | None = None
 
     def refusal(self) -> str | None:
@@ -237,6 +241,7 @@ _CHECKS: Final[Mapping[str, Any]] = {
     "shutdown_timeout": _seconds,
     "flight_recorder": Flight.of,
     "opentelemetry": _switch,
+    "fast_loggers": _switch,
 }
 _EXPECTED: Final[Mapping[str, str]] = {
     "endpoint": "a URL",
@@ -251,4 +256,5 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "shutdown_timeout": "seconds from 0 to 3600",
     "flight_recorder": "true, false or a table",
     "opentelemetry": "true or false",
+    "fast_loggers": "true or false",
 }

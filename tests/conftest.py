@@ -101,6 +101,8 @@ def untouched_logging(nothing_left: None) -> Iterator[None]:
     loguru_logger.enable("")
     if "logbus.producers.context" in sys.modules:
         sys.modules["logbus.producers.context"].clear_context()
+    if "logbus.producers.fast_tree" in sys.modules:
+        sys.modules["logbus.producers.fast_tree"].FAST_TREE.end()
     for name in ("uncaught", "warned"):
         if f"logbus.producers.{name}" in sys.modules:
             sys.modules[f"logbus.producers.{name}"].uninstall()

@@ -23,6 +23,7 @@ VARIABLES: Final = frozenset(
         "LOGBUS_CONFIG",
         "LOGBUS_CONTROL",
         "LOGBUS_ENDPOINT",
+        "LOGBUS_FAST_LOGGERS",
         "LOGBUS_FLIGHT_RECORDER",
         "LOGBUS_LEVEL",
         "LOGBUS_ON_FULL",

@@ -101,7 +101,7 @@ def _attach() -> Producer:
     mind_closing()
     CROSSING.begin(producer)
     ASIDE.begin(settings.level)
-    serve(producer, uncaught=True, capture_warnings=True, sigterm=True)
+    serve(producer, uncaught=True, capture_warnings=True, sigterm=True, fast_loggers=settings.fast_loggers)
     if settings.endpoint.path is None:
         # On tcp the rules come with a collector's welcome: a worker has its level before its first record.
         problem = open_now(producer)

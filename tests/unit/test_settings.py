@@ -28,6 +28,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "LOGBUS_SHUTDOWN_TIMEOUT": ("shutdown_timeout", "0.5"),
     "LOGBUS_FLIGHT_RECORDER": ("flight_recorder", "level=TRACE,records=50"),
     "LOGBUS_OPENTELEMETRY": ("opentelemetry", "Off"),
+    "LOGBUS_FAST_LOGGERS": ("fast_loggers", "On"),
     "LOGBUS_ENDPOINT": ("endpoint", "tcp://127.0.0.1:5555"),
     "LOGBUS_CONTROL": ("control", "tcp://127.0.0.1:6666"),
 }
@@ -101,6 +102,7 @@ def test_every_setting_can_come_from_the_environment(tmp_path: Path) -> None:
     assert (found.endpoint.port, found.control.port) == (5555, 6666)
     assert found.flight_recorder == Flight(level=5, records=50)
     assert found.opentelemetry is False
+    assert found.fast_loggers is True
 
 
 def test_every_setting_can_come_from_pyproject(write: Callable[[str, str], Path]) -> None:
@@ -179,6 +181,7 @@ WRONG: list[tuple[str, Any]] = [
     ("worker", []),
     ("flight_recorder", 1.5),
     ("opentelemetry", "maybe"),
+    ("fast_loggers", "maybe"),
     ("opentelemetry", 1),
     ("app_name", b"x"),
     ("capacity", 0),

@@ -151,12 +151,8 @@ bench-quick: install bench-peers ## the promised performance ratios, in about a 
 .PHONY: bench
 bench: install bench-peers $(SERVERS) ## logbus beside every peer in one run, and each of its parts: a quarter of an hour
 	@$(PY) -m scripts.servers bench
-	@$(PY) -m benchmarks.suite
-	@$(PY) -m benchmarks.levels
-	@$(PY) -m benchmarks.pipeline
-	@$(PY) -m benchmarks.delivery
-	@$(PY) -m benchmarks.proxied --short
-	@$(PY) -m benchmarks.suite render
+	@failed=0; for part in suite levels pipeline delivery 'proxied --short' 'suite render'; do \
+		$(PY) -m benchmarks.$$part || { test $$? -ne 130 || exit 130; failed=1; }; done; exit $$failed
 
 .PHONY: bench-check
 bench-check: install ## whether the hot paths take as many instructions as they did, whatever the machine

@@ -185,7 +185,8 @@ class Buffer:
                 return False
             queue = self._queues[victims]
             front = fronts[victims]
-            place = slice(front, front + _PARTS)
+            behind = front + _PARTS
+            place = slice(front, behind)
             at = _HIGH_WATER_MARK + victims
             gone = queue[place]  # the last victim ends here, with whatever hangs on it, and not inside the step
             try:
@@ -193,7 +194,7 @@ class Buffer:
                 if front != fronts[victims] or gone[0] != queue[front]:
                     continue  # the sender, or another thread, was quicker: look again
                 queue[place] = _BLANK
-                fronts[victims] = front + _PARTS
+                fronts[victims] = behind
                 self.records -= 1
                 self.bytes -= gone[_SIZE]
                 cell[at] += 1
@@ -206,12 +207,15 @@ class Buffer:
 
     def _give_back(self, at: int) -> None:
         """Frees the room of the blanks at the front of a list, once they are half of it: each part moves once or so."""
-        queue, front = self._queues[at], self._fronts[at]
-        if front > _SPENT and 2 * front >= len(queue):
-            blanks = slice(0, front)
-            if self._fronts[at] == front:  # one step with the next two lines
-                del queue[blanks]
-                self._fronts[at] = 0
+        try:
+            queue, front = self._queues[at], self._fronts[at]
+            if front > _SPENT and 2 * front >= len(queue):
+                blanks = slice(0, front)
+                if self._fronts[at] == front:  # one step with the next two lines
+                    del queue[blanks]
+                    self._fronts[at] = 0
+        except MemoryError:  # what is deleted is copied first; another call does it, and this one has lost nothing
+            return
 
     def _lowest(self, bucket: int) -> int | None:
         for lower in range(bucket):
@@ -290,19 +294,22 @@ class Buffer:
                 count = min(count, next(n for n, ticket in enumerate(tickets) if ticket >= cutoff))
                 if not count:
                     return []
-            gone, blanks = slice(front, front + count * _PARTS), _BLANK * count
+            # All that takes memory is made before the step: where there is none left, nothing has left the buffer.
+            del parts[count * _PARTS :]
+            # Rows of what was flat: one iterator, read for each part in turn.
+            rows = [*zip(*[iter(parts)] * _PARTS, strict=True)]
+            behind = front + count * _PARTS
+            gone, blanks = slice(front, behind), _BLANK * count
             try:
                 # One step with the next two lines: where an eviction was quicker, all is looked at again.
                 if front == fronts[at] and tickets[0] == queue[front]:
                     queue[gone] = blanks
-                    fronts[at] = front + count * _PARTS
+                    fronts[at] = behind
                     break
             except IndexError:  # what is left was moved to the front meanwhile
                 continue
         self._give_back(at)
-        del parts[count * _PARTS :]
-        # Rows of what was flat: one iterator, read for each part in turn.
-        return [*zip(*[iter(parts)] * _PARTS, strict=True)]
+        return rows
 
     def ticket(self) -> int:
         """A point in the order of entries: those that are in here now come before it."""

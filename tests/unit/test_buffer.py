@@ -259,6 +259,24 @@ def test_what_has_left_is_let_go(how: str) -> None:
     assert gone() is None
 
 
+class Tight(list[Any]):
+    """A list for which no memory is left when something is deleted from it."""
+
+    def __delitem__(self, at: Any) -> None:
+        raise MemoryError
+
+
+@pytest.mark.parametrize("how", ["taken", "evicted"])
+def test_nothing_is_lost_where_no_memory_is_left_to_give_back(how: str) -> None:
+    """Records that were taken arrive, and those that need room get it, though the room of the others stays taken."""
+    caller = one_caller(1000 if how == "taken" else 50, 1 << 20, "drop_oldest")
+    caller.buffer._queues = tuple(Tight() for _ in BUCKETS)
+    for _ in range(1000):
+        caller.put(INFO)
+    assert numbers(drain(caller.buffer)) == list(range(0 if how == "taken" else 950, 1000))
+    check_law(caller.buffer, [caller], 1000 - sum(caller.dropped().values()))
+
+
 def test_drops_remember_their_first_and_last_time() -> None:
     """The span of a reason and a level is that of its drops since it was last asked for."""
     caller = one_caller(1)

@@ -1,19 +1,22 @@
 """Places in a program that log: found from the frame of a call, and remembered.
 
 A place is known by its instruction: a code object holds its instructions, so the address of one is that of the object
-and the offset together. What is remembered keeps its code object alive, whose address is then nobody else's. (The line
-number would have to be searched for from the beginning of the function: 1 µs in a long one.)
+and the offset together. What is remembered is forgotten with its code object, before that address can be another's: a
+program that runs code that it makes, with all that such code holds, gets its memory back. (The line number would have
+to be searched for from the beginning of the function: 1 µs in a long one.)
 
 What logging calls the caller is the first frame that is not of its own file; frames of logging are never remembered, so
 a call that comes through a ``LoggerAdapter`` is not found at once, and goes on to :func:`site_from`.
 
-One place may log through several loggers, and at several levels, and a level may get another name: whoever finds a
-site looks whether it is the one of this call (:data:`CallSite`).
+One place may log through several loggers, and at several levels (an application's own function for all its logging),
+and a level may get another name: whoever finds a site looks whether it is the one of this call (:data:`CallSite`).
+Where it is not, :func:`site_from` has those of the place's other loggers and levels, too.
 """
 
 from __future__ import annotations
 
 import logging
+import weakref
 from types import FrameType
 from typing import Any, Final
 
@@ -22,7 +25,7 @@ from logbus.producers.template import FITS
 from logbus.producers.untouched import RECORD, SOURCE
 
 _LOGGING: Final[Any] = logging
-#: Places kept, of all loggers together: at most 1.5 KB each.
+#: Sites kept, of all loggers together: at most 1.5 KB each.
 KEPT: Final = 4096
 #: What a record's call site is made of; the order is that of :data:`logbus.producers.producer.Site`.
 _SITE: Final = ("name", "levelno", "levelname", "module", "funcName", "lineno")
@@ -30,11 +33,14 @@ _SITE_TYPES: Final = [str, int, str, str, str, int]
 
 #: What records of one place, logger and level have in common: the logger's name, the level, the name that logging knows
 #: for it (None for none), the :data:`logbus.producers.producer.Site` (None where it would have parts of other types),
-#: the names of the extra fields of its last record, all that a LogRecord has, in its order, and the code object.
+#: the names of the extra fields of its last record, all that a LogRecord has, in its order, and a reference to the code
+#: object that forgets the site when that ends.
 CallSite = list[Any]
 
 #: The places by the address of their instruction, each as it was last used.
 SITES: Final[dict[int, CallSite]] = {}
+#: All of them, by address, logger and level.
+_ALL: Final[dict[tuple[int, str, int], CallSite]] = {}
 #: Names of levels, as :func:`logging.addLevelName` keeps them.
 LEVEL_NAMES: Final[dict[int, str]] = _LOGGING._levelToName
 
@@ -62,12 +68,21 @@ def site_from(name: Any, level: int, frame: FrameType) -> CallSite | None:
         return None
     place = id(caller.f_code) + caller.f_lasti
     site = SITES.get(place)
-    if site is None or site[0] is not name or site[1] != level or LEVEL_NAMES.get(level) is not site[2]:
-        site = _new_site(name, level, caller)
-        if place not in SITES and len(SITES) >= KEPT:
-            SITES.clear()
+    if site is None or not _is_of(site, name, level):
+        key = (place, name if type(name) is str else "", level)
+        site = _ALL.get(key)
+        if site is None or not _is_of(site, name, level):
+            site = _new_site(key, name, level, caller)
+            if key not in _ALL and len(_ALL) >= KEPT:
+                SITES.clear()
+                _ALL.clear()
+            _ALL[key] = site
         SITES[place] = site
     return site
+
+
+def _is_of(site: CallSite, name: Any, level: int) -> bool:
+    return site[0] is name and site[1] == level and LEVEL_NAMES.get(level) is site[2]
 
 
 def remember_keys(site: CallSite, extra: dict[Any, Any]) -> bool:
@@ -79,11 +94,16 @@ def remember_keys(site: CallSite, extra: dict[Any, Any]) -> bool:
     return True
 
 
-def _new_site(name: Any, level: int, frame: FrameType) -> CallSite:
+def _new_site(key: tuple[int, str, int], name: Any, level: int, frame: FrameType) -> CallSite:
     code, known = frame.f_code, LEVEL_NAMES.get(level)
     # A record of logging's own: whatever this version of Python puts into one is in the template.
     template = vars(RECORD(name, level, code.co_filename, frame.f_lineno, "", (), None, code.co_name))
     site: Any = tuple(template[part] for part in _SITE)
     if [*map(type, site)] != _SITE_TYPES:
         site = None
-    return [name, level, known, site, [], template, code]
+
+    def forget(_: object) -> None:
+        SITES.pop(key[0], None)
+        _ALL.pop(key, None)
+
+    return [name, level, known, site, [], template, weakref.ref(code, forget)]

@@ -39,9 +39,22 @@ def _log(self: Any, level: Any, msg: Any, args: Any, *rest: Any, **named: Any) -
                 frame = outside(_frame(1), stacklevel)
             except ValueError:  # no frame at all: the interpreter itself calls
                 frame = None
-            if frame is not None and send(self, level, msg, args, named.get("extra"), frame):
-                return
+            if frame is not None:
+                made = send(self, level, msg, args, named.get("extra"), frame)
+                if made is True:
+                    return
+                if made is not False:
+                    self.handle(made)
+                    return
     LOGGER._log(self, level, msg, args, *rest, **named)
+
+
+def _hand_over(self: Any, record: logging.LogRecord) -> None:
+    """The end of ``_log``, of a call that came straight from the method of a level."""
+    self.handle(record)
+
+
+look_like(_hand_over, "_log")
 
 
 def _method(name: str, level: int) -> Any:
@@ -73,8 +86,11 @@ def _method(name: str, level: int) -> Any:
             frame = _frame(1)
         except ValueError:  # no frame at all: the interpreter itself calls
             frame = None
-        if frame is None or not send(self, level, msg, args, extra, frame):
+        made = frame is not None and send(self, level, msg, args, extra, frame)
+        if made is False:
             LOGGER._log(self, level, msg, args, **_named(extra, others))
+        elif made is not True:
+            _hand_over(self, made)
         return None
 
     return call

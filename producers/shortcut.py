@@ -4,7 +4,7 @@
   :class:`~logbus.producers.handler.LogbusHandler` would have given them. Where the record would meet one such handler
   on its way to the root logger, nothing else (a NullHandler apart) and no filter;
 - *lean*: a real LogRecord, made from what all records of its place have in common (:mod:`logbus.producers.template`),
-  goes to ``Logger.handle``, and from there through filters and handlers as ever;
+  is left to the caller, who gives it to ``Logger.handle``: from there it goes through filters and handlers as ever;
 - *usual*: what the standard library does itself. With a record factory, a wrapper around a step of ``logging.Logger``
   that would be left out, a step of a subclass, fields that logging refuses, an exception or ``stack_info``.
 
@@ -55,6 +55,8 @@ _THREADING: Final[Any] = threading
 _TIME: Final[Any] = time
 
 _references_to: Final = sys.getrefcount
+#: Who has a dict that was made in the call itself: the method of the logger, :func:`send`, and who counts.
+_HOLDERS: Final = 3
 #: Whether a count of references says that there are no more.
 _COUNTS: Final = sys.version_info < (3, 14) and getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -73,17 +75,20 @@ def _references() -> int:
 
     held: dict[str, Any] = {}
     own, others = outer(extra={}), outer(extra=held)
-    return own if others == own + 1 and _COUNTS else 0
+    # A tracer that reads locals has references of its own while this is measured, and none of them later.
+    return own if own == _HOLDERS and others == own + 1 and _COUNTS else 0
 
 
 #: More of them, and somebody may change the dict later: then it is copied.
 _OWN_REFERENCES: Final = _references()
 
 
-def send(logger: Any, level: int, message: Any, args: Any, extra: Any, frame: FrameType) -> bool:
+def send(logger: Any, level: int, message: Any, args: Any, extra: Any, frame: FrameType) -> Any:
     """Takes one call on its way: one that is enabled, without exception and stack. ``frame`` is the caller's.
 
-    False where that is up to the standard library: then nothing has happened. Raises what a filter or a handler raises.
+    True where nothing is left to do; a LogRecord that the caller gives to ``Logger.handle`` (from a function that
+    stands for ``_log``: who counts the frames to the call finds as many as ever); False where all is up to the
+    standard library. In the two last cases nothing has happened.
     """
     cls = type(logger)
     if not (
@@ -118,7 +123,7 @@ def send(logger: Any, level: int, message: Any, args: Any, extra: Any, frame: Fr
         or (CLEANERS and logger.name in CLEANERS)
         or type(message) is not str
     ):
-        return _lean(logger, level, message, args, extra, site)
+        return _lean(message, args, extra, site)
     # Most loggers have no handlers, and the root has one. Each kind of logger has lines of its own here: Python reads
     # the attributes of one class faster than those of two by turns.
     handler: Any = None
@@ -135,40 +140,41 @@ def send(logger: Any, level: int, message: Any, args: Any, extra: Any, frame: Fr
     if type(handler) is not LogbusHandler:
         handler = _only_ours(logger)
     if handler is None or handler.level > level or handler.filters:
-        return _lean(logger, level, message, args, extra, site)
+        return _lean(message, args, extra, site)
     try:
         emit = handler.producer.emit
     except AttributeError:  # below `logbus run`: it says nothing
-        return _lean(logger, level, message, args, extra, site)
+        return _lean(message, args, extra, site)
     created = _TIME.time()
     text = message
     if args:
-        kind = type(args[0])
-        if kind is not str and kind not in PLAIN and len(args) == 1 and isinstance(args[0], Mapping):
-            return _lean(logger, level, message, args, extra, site)
+        if len(args) == 1:
+            kind = type(args[0])
+            if kind is not str and kind not in PLAIN and isinstance(args[0], Mapping):
+                return _lean(message, args, extra, site)
         try:
             text = message % args
         except Exception:  # whoever handles the record says what is wrong
-            return _lean(logger, level, message, args, extra, site)
+            return _lean(message, args, extra, site)
     size = ENTRY_BYTES + text.__sizeof__()
     fields: dict[str, Any] | None = None
     nested: dict[str, Any] | None = None
     if extra:
         # No field may have the name of an attribute: the last call from here most likely had the same, which were.
         if type(extra) is not dict or ([*extra] != site[4] and not remember_keys(site, extra)):
-            return _lean(logger, level, message, args, extra, site)
+            return _lean(message, args, extra, site)
         for value in extra.values():
             kind = type(value)
             if kind is str:
                 size += value.__sizeof__()
             elif kind not in PLAIN:
-                return _lean(logger, level, message, args, extra, site)
+                return _lean(message, args, extra, site)
         fields = extra if _references_to(extra) == _OWN_REFERENCES else extra.copy()
         size += FIELD_BYTES * len(fields)
     elif extra is not None and type(extra) is not dict and type(extra) is not tuple:  # nothing that logging takes
         return False
     if size > USUAL_BYTES:
-        return _lean(logger, level, message, args, extra, site)
+        return _lean(message, args, extra, site)
     scope = active()
     if scope is not None:
         fields, nested, size = add_context(fields, nested, size, scope)
@@ -181,7 +187,7 @@ def send(logger: Any, level: int, message: Any, args: Any, extra: Any, frame: Fr
     try:
         emit(created, site[3], thread_name, text, fields, nested, None, size)
     except Exception:  # out of memory: the handler has ways of its own to go on
-        return _lean(logger, level, message, args, extra, site)
+        return _lean(message, args, extra, site)
     return True
 
 
@@ -203,13 +209,8 @@ def _only_ours(logger: Any) -> LogbusHandler | None:
     return ours
 
 
-def _does_nothing(handler: logging.NullHandler) -> bool:
-    """Whether nobody has given it something to do."""
-    return NULL_HANDLER.handle is NULL_HANDLE and "handle" not in vars(handler)
-
-
-def _lean(logger: Any, level: int, message: Any, args: Any, extra: Any, site: CallSite) -> bool:
-    """Makes the record, and leads it on its way: filters and handlers run in here."""
+def _lean(message: Any, args: Any, extra: Any, site: CallSite) -> Any:
+    """The record of the call; False where logging would not make one."""
     if (type(extra) is not dict and extra is not None and extra != ()) or (extra and not NOT_EXTRA.isdisjoint(extra)):
         return False
     if args and len(args) == 1 and type(args[0]) is not str and isinstance(args[0], Mapping) and args[0]:
@@ -217,8 +218,7 @@ def _lean(logger: Any, level: int, message: Any, args: Any, extra: Any, site: Ca
     record = record_of(site[5], message, args)
     if extra:
         record.__dict__.update(extra)
-    logger.handle(record)
-    return True
+    return record
 
 
 for _function in (send, _lean):

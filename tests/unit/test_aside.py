@@ -11,6 +11,7 @@ import pytest
 
 from logbus.producers.aside import ASIDE
 from logbus.producers.crossing import CROSSING
+from logbus.producers.fast_tree import FAST_TREE
 from logbus.producers.recorder import Flight
 from logbus.producers.stdlib import STDLIB
 from logbus.rules import Levels, Rule
@@ -259,11 +260,15 @@ def test_a_class_with_steps_of_its_own_is_left_alone(
     assert taken.messages == wanted
 
 
+@pytest.mark.parametrize("fast", [False, True])
 def test_behind_a_wrapper_of_somebody_else_nothing_is_shown(
-    taken: Kept, shown: io.StringIO, monkeypatch: pytest.MonkeyPatch
+    taken: Kept, shown: io.StringIO, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, fast: bool
 ) -> None:
     """Who wraps ``Logger.handle`` after us sees no more than he should, and the handlers get nothing by it."""
     ASIDE.begin(None)
+    if fast:
+        request.addfinalizer(FAST_TREE.end)
+        FAST_TREE.begin()
     known, new = logging.getLogger("shop.known"), logging.getLogger("shop.new")
     known.info("before")
     ours, seen = logging.Logger.handle, []
@@ -276,6 +281,7 @@ def test_behind_a_wrapper_of_somebody_else_nothing_is_shown(
         patched.setattr(logging.Logger, "handle", theirs)
         for log in (known, new):
             log.info("low")
+            log.log(20, "low")
             log.warning("high")
         known.handle(logging.makeLogRecord({"name": "far", "levelno": 20, "msg": "made elsewhere"}))
     assert shown.getvalue().splitlines() == ["high", "high", "made elsewhere"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import weakref
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from logbus.producers.call_sites import outside, remember_keys, site_from
 def _of_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """No places of others."""
     monkeypatch.setattr(call_sites, "SITES", {})
+    monkeypatch.setattr(call_sites, "_ALL", {})
 
 
 def here() -> Any:
@@ -47,7 +49,7 @@ def test_a_stack_that_is_not_deep_enough_has_no_such_caller() -> None:
 
 
 def test_a_place_is_remembered_with_its_logger_and_level() -> None:
-    """The same site for the same call, another for another logger or level, and the newest is kept."""
+    """The same site for the same call, another for another logger or level; the place has that of its last call."""
 
     def log(name: str, level: int) -> Any:
         return site_from(name, level, here())
@@ -58,6 +60,22 @@ def test_a_place_is_remembered_with_its_logger_and_level() -> None:
     assert first is again
     assert (other[3][0], louder[3][1:3]) == ("b", (30, "WARNING"))
     assert [*call_sites.SITES.values()] == [louder]
+    assert [log(*call) for call in (("a", 20), ("b", 20), ("a", 20))] == [first, other, first]
+    assert log("a", 20) is first
+    assert [*call_sites.SITES.values()] == [first]
+
+
+def test_code_that_is_gone_takes_its_places_with_it() -> None:
+    """Code that a program makes at run time, with the data in it, lives no longer than it would without us."""
+    code = compile("for name in 'ab': site_from(name, 20, here())", "/srv/rule.py", "exec")
+    ended = weakref.ref(code)
+    exec(code, {"site_from": site_from, "here": here})
+    site_from("a", 20, here())
+    assert len(call_sites.SITES) == 2
+    del code
+    assert ended() is None
+    assert [site[3][3] for site in call_sites.SITES.values()] == ["test_call_sites"]
+    assert len(call_sites._ALL) == 1
 
 
 def test_a_site_that_no_frame_could_hold_has_none() -> None:
@@ -82,12 +100,16 @@ def test_names_of_fields_are_remembered_where_they_may_be_fields() -> None:
 def test_many_places_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that makes code at run time does not make the process grow; each place is right all the same."""
     monkeypatch.setattr(call_sites, "KEPT", 3)
-    names = []
+    names, made = [], []
     for number in range(10):
         space: dict[str, Any] = {"site_from": site_from, "here": here}
         exec(compile(f"def f{number}():\n    return site_from('a', 20, here())", f"/srv/m{number}.py", "exec"), space)
-        names += [space[f"f{number}"]()[3][3:5] for _ in range(2)]
+        made.append(space[f"f{number}"])
+        names += [made[-1]()[3][3:5] for _ in range(2)]
         assert len(call_sites.SITES) <= 3
+    for number in range(10):
+        site_from(str(number), 20, here())
+        assert len(call_sites._ALL) <= 3
     assert names == [(f"m{number // 2}", f"f{number // 2}") for number in range(20)]
 
 
@@ -104,4 +126,4 @@ def test_frames_of_logging_are_never_remembered() -> None:
     log.info("sold")
     site, record = found[0]
     assert site[3] == ("a", 20, "INFO", record.module, record.funcName, record.lineno)
-    assert [kept[-1].co_name for kept in call_sites.SITES.values()] == [record.funcName]
+    assert [kept[-1]().co_name for kept in call_sites.SITES.values()] == [record.funcName]

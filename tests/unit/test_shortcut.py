@@ -7,11 +7,13 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any
 
 import pytest
 
+from logbus.producers import shortcut
 from logbus.producers.context import context
 from logbus.producers.crossing import Crossing
 from logbus.producers.fast_logger import FastLogger
@@ -280,6 +282,64 @@ def test_the_fields_of_a_call_stay_the_callers(tree: Tree, ways: Ways, call: Cal
         assert tree.kept.last.extra == {"till": number}
     assert ways.of(tree, lambda: call(tree.get("shop"), {"till": 4})) == "fast"
     assert tree.kept.last.extra == {"till": 4}
+
+
+def test_a_tracer_at_the_start_does_not_share_the_fields_of_callers() -> None:
+    """Who reads the locals of every call while logbus is loaded has references then, and not in the calls that come."""
+
+    def reads(frame: FrameType, event: str, argument: Any) -> None:
+        assert isinstance(frame.f_locals, Mapping)
+
+    before = sys.gettrace()
+    sys.settrace(reads)
+    try:
+        counted = shortcut._references()
+    finally:
+        sys.settrace(before)
+    assert counted in (0, shortcut._references())
+
+
+@pytest.mark.parametrize("arguments", [{"a": 1, "b": 2}, {1, 2}, [1, 2], "ab", 3, (number for number in (1, 2))])
+def test_arguments_that_are_no_tuple_are_as_ever(arguments: Any) -> None:
+    """Who calls ``_log`` himself may give what he likes."""
+    results = []
+    for tree in twins():
+        tree.root.addHandler(tree.handler)
+        try:
+            tree.get("shop")._log(20, "%s sold", arguments)
+        except TypeError as error:
+            tree.told.append(str(error))
+        results.append(tree.result())
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda log: log.info("sold"),
+        lambda log: log.log(20, "sold"),
+        lambda log: log.info("sold", stacklevel=2),
+        lambda log: log.warning("sold", exc_info=ValueError("no")),
+        lambda log: logging.LoggerAdapter(log, {"till": 4}).info("sold"),
+    ],
+)
+def test_the_call_is_as_far_away_as_ever(call: Callable[[Any], None]) -> None:
+    """A handler that counts frames, as the older recipes for loguru do, comes to the same function."""
+    found: list[list[str]] = []
+
+    class Counting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            stack, frame = [], sys._getframe(1)
+            while frame.f_code is not call.__code__ and frame.f_back is not None:
+                stack.append(frame.f_code.co_name)
+                frame = frame.f_back
+            found.append(stack)
+
+    for tree in twins():
+        tree.root.addHandler(Counting())
+        call(tree.get("shop"))
+    assert found[0] == found[1]
+    assert found[0][-1] in ("info", "log", "warning")
 
 
 @pytest.mark.parametrize("key", ["message", "asctime", "name", "levelno"])

@@ -41,6 +41,8 @@ class Turn:
     arrivals: list[tuple[Header, Batch | Mark | Names | None]]
     #: Whether more may wait in the socket.
     full: bool = False
+    #: Bytes of all frames, the rejected ones too.
+    size: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.arrivals)
@@ -67,7 +69,6 @@ class Receiver:
     def receive(self) -> Turn:
         """Takes what waits in the socket, up to a turn's worth. Never waits, never raises on what it reads."""
         turn = Turn([])
-        size = 0
         frames = 0
         while not turn.full:
             try:
@@ -76,8 +77,8 @@ class Receiver:
                 break
             frame = message.bytes
             frames += 1
-            size += len(frame)
-            turn.full = frames >= TURN_FRAMES * self._share or size >= TURN_BYTES * self._share
+            turn.size += len(frame)
+            turn.full = frames >= TURN_FRAMES * self._share or turn.size >= TURN_BYTES * self._share
             if message.more:
                 self._skip_parts()
                 continue

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import os
 import re
-import socket as network
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Final, NamedTuple
 
 import zmq
 
@@ -23,8 +20,11 @@ from logbus.control import MAX_ANSWER_BYTES, MAX_CONTROL_BYTES, PRODUCER_TOPIC, 
 from logbus.errors import ConfigurationError, EndpointError
 from logbus.wire import MAX_FRAME_BYTES
 
-#: Messages (frames) in a socket's own queue, each side: the copy that counts is in the producer's buffer.
+#: Messages (frames) in a worker's socket: the copy that counts is in the producer's buffer.
 QUEUE_FRAMES: Final = 8
+#: Messages of each worker in the collector's socket; it reads one more. With fewer, what a worker says last is lost
+#: when it is killed: while frames gather, it is in the kernel, and libzmq takes nothing more from there then.
+ARRIVED_FRAMES: Final = 6
 #: Messages that wait for one peer of the command socket: a tail that was stopped holds so many of 64 KiB.
 COMMAND_QUEUE: Final = 32
 #: Bytes of the kernel's buffers on tcp; without them a stopped peer took 29,000 messages at a HWM of 1,000.
@@ -114,8 +114,7 @@ def check_name(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """A checked endpoint: ``ipc`` with an absolute path, or ``tcp`` with a loopback host and a port."""
 
     url: str
@@ -142,6 +141,8 @@ class Endpoint:
                 )
             return cls(f"ipc://{path}", path=path)
         if url.startswith("tcp://"):
+            from urllib.parse import urlsplit  # on ipc a worker needs neither it nor what it loads
+
             try:
                 parts = urlsplit(url)
                 host, port = parts.hostname or "", parts.port or 0
@@ -243,6 +244,8 @@ def _named(given: str | None, variable: str, in_file: str | None, key: str) -> E
 
 def is_bound(endpoint: Endpoint) -> bool:
     """Whether somebody listens there: the kernel tells at once, for the socket file of a killed collector too."""
+    import socket as network  # only who found no collector asks: two milliseconds of every worker's start else
+
     family = network.AF_UNIX if endpoint.path else network.AF_INET6 if ":" in endpoint.host else network.AF_INET
     try:
         with network.socket(family, network.SOCK_STREAM) as plain:
@@ -268,7 +271,7 @@ def push_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
 def pull_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     """The PULL socket of a collector, not yet bound."""
     socket = _socket(context, zmq.PULL)
-    socket.set(zmq.RCVHWM, QUEUE_FRAMES)
+    socket.set(zmq.RCVHWM, ARRIVED_FRAMES)
     socket.set(zmq.RCVBUF, TCP_BUFFER_BYTES)
     return _bound(socket, RECORDS_DOOR, MAX_FRAME_BYTES)
 

@@ -30,6 +30,7 @@ from logbus.bus import is_bound, push_socket
 from logbus.counters import Counters, Meta
 from logbus.producers.accounts import Accounts
 from logbus.producers.buffer import Buffer
+from logbus.producers.crowd import Crowd
 from logbus.producers.flushes import Flushes
 from logbus.producers.gate import Gate
 from logbus.producers.pack import FRAME_BYTES, FRAME_RECORDS, Packed, Packer
@@ -80,6 +81,7 @@ class Sender:
         self._counters = counters
         self._accounts = Accounts(buffer, counters, meta)
         self._packer = Packer(meta, settings.component)
+        self._crowd = Crowd(settings.endpoint.pages)
         self._outgoing: list[Packed] = []
         self._passed = -1
         self._mark_due = False
@@ -363,7 +365,7 @@ class Sender:
             if not self._serving(subscriber):
                 return True
             if not self._outgoing:
-                entries = self._buffer.take(FRAME_RECORDS, FRAME_BYTES)
+                entries = self._buffer.take(FRAME_RECORDS, self._crowd.frame_bytes(self._buffer.bytes))
                 drops = self._accounts.drop_report(now=self._deadline is not None)
                 if not entries and not drops:
                     return self._ask(push)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from logbus.bus import Endpoint
-from logbus.collectors.collector import Collector
+from logbus.collectors.collector import GATHER_MUCH_S, GATHER_S, MUCH_BYTES, Collector
 from logbus.collectors.control import Control
 from logbus.collectors.receiver import Turn
 from logbus.collectors.redaction.redact import Redactor
@@ -104,6 +104,30 @@ def test_what_has_gathered_is_taken_in_once_its_time_is_over(
         collector._turn(0.25)
         assert len(taken) == 1
         assert naps.asked[1] == 250
+
+
+@pytest.mark.parametrize(
+    ("size", "full", "seconds"), [(1000, False, GATHER_S), (MUCH_BYTES, False, GATHER_MUCH_S), (MUCH_BYTES, True, 0.0)]
+)
+def test_frames_gather_for_as_long_as_few_come(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, size: int, full: bool, seconds: float
+) -> None:
+    """After a turn that took in much the next is not waited for as long, and after a full one not at all."""
+
+    class Ready(Naps):
+        def poll(self, milliseconds: int) -> list[Any]:
+            super().poll(milliseconds)
+            return [(collector._receiver.socket, 1)] if len(self.asked) == 1 else []
+
+    naps = Ready()
+    clock = time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr("logbus.collectors.collector.time.monotonic", lambda: clock)
+        patch.setattr(collector, "_poller", naps)
+        patch.setattr(collector._receiver, "receive", lambda: Turn([], full, size))
+        collector._turn(0.25)
+        collector._turn(0.25)
+    assert naps.asked[1] == pytest.approx(1000 * (seconds or 0.25), abs=1)
 
 
 def test_it_looks_at_what_no_sink_takes_only_for_who_follows(

@@ -38,8 +38,9 @@ from logbus.collectors.format.base import (
 from logbus.collectors.format.names import Names
 from logbus.levels import STANDARD_LEVELS
 
-#: Call sites, each of one thread of one worker, whose parts of a line are remembered, and the bytes of these parts.
-_PARTS_KEPT: Final = 4096
+#: Call sites, each of one thread of one worker, whose parts of a line are remembered, and the bytes of these parts. Of
+#: each format: thirty sinks may have one each, and where threads don't repeat all of it is in vain.
+_PARTS_KEPT: Final = 1024
 _PART_BYTES: Final = 1024
 
 _PROMOTED: Final = frozenset(PROMOTED)
@@ -73,7 +74,8 @@ class JsonFormat:
         usual = as_they_are and _PROMOTED.issuperset(
             set[str]().union(*[record.extra for record in batch.records if record.extra])
         )
-        # By thread and call site: what stands before and behind a message, for the second at hand.
+        # By thread and call site: what stands before and behind a message, without a second and for the one at hand.
+        made: dict[tuple[int, int], tuple[bytes, bytes]] = {}
         parts_of: dict[int, dict[int, tuple[bytes, bytes]]] = {}
         parts: dict[int, tuple[bytes, bytes]] = {}
         second, opens, thread = AFTER_ALL_US, b"", -1
@@ -89,8 +91,10 @@ class JsonFormat:
                 parts = parts_of.setdefault(thread, {})
             found = parts.get(record.site)
             if found is None:
-                lead, tail = self._parts(batch.source, batch.sites[record.site], batch.threads[thread])
-                found = parts[record.site] = opens + lead, tail
+                pair = thread, record.site
+                if (both := made.get(pair)) is None:
+                    both = made[pair] = self._parts(batch.source, batch.sites[record.site], batch.threads[thread])
+                found = parts[record.site] = opens + both[0], both[1]
             opening, tail = found
             out += opening % micros
             write(record.message or EMPTY_MESSAGE, out, -1)

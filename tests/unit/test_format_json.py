@@ -253,3 +253,20 @@ def test_long_names_of_a_call_site_are_not_remembered() -> None:
     payload[1][0][0] = "x" * 2000
     assert form.encode(batch_of(payload)) == form.encode(batch_of(payload))
     assert not form._known
+
+
+def test_names_are_written_once_for_a_batch_whose_records_are_of_many_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long ones too, which nothing remembers: else a small frame would keep the collector busy with its names."""
+    form, calls = JsonFormat(), []
+    tail = form._tail
+
+    def counted(*of: Any) -> bytes:
+        calls.append(of)
+        return tail(*of)
+
+    monkeypatch.setattr(form, "_tail", counted)
+    payload = payload_of(*[[second * 1_000_000, 0, 0, "m", None, None, None] for second in (1, 2, 1, 9)])
+    payload[1][0][0] = "x" * 2000
+    encoded = form.encode(batch_of(payload))
+    assert [json.loads(line)["timestamp"][17:19] for line in lines(encoded)] == ["01", "02", "01", "09"]
+    assert len(calls) == 1

@@ -32,7 +32,8 @@ import logbus
 from benchmarks.service import PATIENCE_S
 from benchmarks.ways import Cost, Task
 from logbus.integrations import proxywhirl
-from logbus.producers.loguru_front import LOGURU, Source
+from logbus.producers.loguru_front import LOGURU
+from logbus.producers.loguru_import import Source
 
 #: Requests at the beginning of a block whose time is not taken.
 WARM_UP: Final = 6

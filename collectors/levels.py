@@ -18,7 +18,6 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -200,7 +199,7 @@ class LevelBook:
             # The book is on disk before its version is out, and a power cut may set the ledger's page back.
             beyond = max(beyond, self.levels.version)
         version = self._ledger.next_version(beyond=beyond)
-        numbered = tuple(replace(rule, version=rule.version or version) for rule in rules)
+        numbered = tuple(rule._replace(version=rule.version or version) for rule in rules)
         return Levels(self._ledger.id, version, numbered)
 
     def _keep(self, levels: Levels) -> None:
@@ -261,8 +260,8 @@ class LevelBook:
         if found.ledger != self._ledger.id:
             # Another ledger numbered them, perhaps far beyond what this one has reached: the newer of two rules
             # must stay the newer, and whatever is set from now on must be newer still.
-            mine = [replace(rule, version=self._ledger.next_version()) for rule in mine]
-            rules = [replace(rule, version=0) for rule in rules]
+            mine = [rule._replace(version=self._ledger.next_version()) for rule in mine]
+            rules = [rule._replace(version=0) for rule in rules]
         self.levels = self._numbered([*rules, *mine])
         try:
             self._keep(self.levels)

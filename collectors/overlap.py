@@ -7,7 +7,6 @@ a whole package changes nothing where configuration has a rule for one of its mo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from itertools import islice
 from typing import Final
 
@@ -50,7 +49,7 @@ def _wins(other: Rule, rule: Rule, name: str) -> bool:
         return False
     # The table itself decides between two rules that say who they are, for a worker that both patterns mean.
     theirs, ours = (
-        replace(found, level=level, worker=found.worker and "*", expires=None)
+        found._replace(level=level, worker=found.worker and "*", expires=None)
         for found, level in ((other, 1), (rule, 2))
     )
     decision = Table((theirs, ours)).decide(name)

@@ -17,7 +17,6 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, Literal
 
 import zmq
@@ -87,8 +86,7 @@ class Publisher:
     ) -> None:
         """Publishes a new state; with ``ask`` every worker is asked for a MARK, with new levels it sends one too."""
         old = self.state
-        self.state = replace(
-            old,
+        self.state = old._replace(
             version=old.version + 1,
             state=state or old.state,
             request=old.request + ask,

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from logbus.producers.handler import LogbusHandler
     from logbus.producers.intercept import InterceptHandler
     from logbus.producers.loguru import loguru_handler, loguru_sink
-    from logbus.producers.producer import Producer, Stats
+    from logbus.producers.producer import Producer
     from logbus.producers.request import new_request_id, request_scope
+    from logbus.producers.stats import Stats
     from logbus.producers.structlog import StructlogProcessor
     from logbus.producers.structlog_front import make_filtering_bound_logger
 
@@ -63,7 +64,7 @@ _HOMES = {
     "LogbusHandler": "logbus.producers.handler",
     "Producer": "logbus.producers.producer",
     "RefusedError": "logbus.errors",
-    "Stats": "logbus.producers.producer",
+    "Stats": "logbus.producers.stats",
     "StructlogProcessor": "logbus.producers.structlog",
     "bind": "logbus.producers.context",
     "carry": "logbus.producers.carry",

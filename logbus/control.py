@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from logbus.errors import WireError
 from logbus.rules import Levels
@@ -36,8 +35,7 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 PROTOCOL: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """What a collector says to every worker.
 
     ``life`` names one run of a collector process; ``request`` is the number of the newest mark request, higher than
@@ -52,12 +50,11 @@ class State:
     version: int
     state: Literal["serving", "draining"]
     request: int
-    levels: Levels = field(default_factory=Levels)
+    levels: Levels = Levels()
 
     def pack(self, *, welcome: bool = False) -> bytes:
         """The message, topic and document in one part; ``welcome``: for those who connect."""
-        document = {key: getattr(self, key) for key in self.__slots__}
-        document["levels"] = self.levels.document()
+        document = {**self._asdict(), "levels": self.levels.document()}
         return (WELCOME_TOPIC if welcome else STATE_TOPIC) + json.dumps({"v": PROTOCOL, **document}).encode()
 
     @classmethod
@@ -67,14 +64,14 @@ class State:
         document = _document(message[len(STATE_TOPIC) :]) if known else None
         if document is None:
             raise WireError("control", "control message is not a state snapshot")
-        values = {key: value for key, value in document.items() if key in cls.__slots__}
+        values = {key: value for key, value in document.items() if key in cls._fields}
         values["levels"] = Levels.of(values.get("levels"))
         try:
             state = cls(**values)
         except TypeError as error:
             raise WireError("control", f"state snapshot lacks a key: {error}") from error
         kinds = {"version": int, "request": int, "pid": int, "levels": Levels}
-        wrong = [key for key in cls.__slots__ if type(getattr(state, key)) is not kinds.get(key, str)]
+        wrong = [key for key in cls._fields if type(getattr(state, key)) is not kinds.get(key, str)]
         numbers = [key for key, kind in kinds.items() if kind is int and key not in wrong]
         wrong += [key for key in numbers if not 0 <= getattr(state, key) < 1 << 63]
         if wrong or state.state not in ("serving", "draining"):

@@ -23,10 +23,10 @@ import logging
 import mmap
 import os
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 from threading import get_ident
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 from logbus.errors import PageError, WireError
 from logbus.levels import BUCKETS, bucket_of
@@ -57,8 +57,7 @@ _META_AT: Final = 48
 _MAX_META: Final = CHUNK_BYTES - _META_AT
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(NamedTuple):
     """Who a producer is: what stands in its page and in each of its frames."""
 
     host: str
@@ -72,14 +71,22 @@ class Meta:
         return [self.host, self.pid, self.worker, self.app_name]
 
 
-@dataclass(slots=True)
-class Totals:
+class Totals(NamedTuple):
     """The counters of a producer, added up over its threads. ``dropped`` is reason-major, by bucket."""
 
-    emitted: int = 0
-    settled: int = 0
-    sent: int = 0
-    dropped: list[int] = field(default_factory=lambda: [0] * DROP_WORDS)
+    emitted: int
+    settled: int
+    sent: int
+    dropped: list[int]
+
+    @classmethod
+    def of(cls, sent: int, chunks: Iterable[list[int]]) -> Self:
+        """The sums over the words of some chunks. A slot that emitted nothing may have drops: the sender's own."""
+        sums = [0] * SLOT_WORDS
+        for words in chunks:
+            slots = words[: SLOTS_PER_CHUNK * SLOT_WORDS]
+            sums = [so_far + sum(slots[at::SLOT_WORDS]) for at, so_far in enumerate(sums)]
+        return cls(sums[EMITTED], sums[SETTLED], sent, sums[DROPPED:])
 
     def drops(self) -> list[list[int]]:
         """The non-zero drop counters as ``[reason index, bucket index, count]``."""
@@ -191,10 +198,7 @@ class Counters:
 
     def totals(self) -> Totals:
         """The sums over all threads; words are read one after the other while others go on counting."""
-        totals = Totals(sent=self.sent)
-        for chunk in list(self._chunks.values()):
-            _add(totals, chunk.tolist())
-        return totals
+        return Totals.of(self.sent, (chunk.tolist() for chunk in list(self._chunks.values())))
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -224,8 +228,7 @@ class Counters:
                 let_go()
 
 
-@dataclass(frozen=True, slots=True)
-class DeadPage:
+class DeadPage(NamedTuple):
     """What a page said when it was read: ``alive`` tells whether its producer still held the lock.
 
     ``welcomed`` tells whether a collector may know of it. Where ``said_bye``, calls that were under way when the book
@@ -260,9 +263,8 @@ def read_page(path: Path) -> DeadPage:
         raise PageError(path, "is not a counter page")
     words = memoryview(data).cast("Q")
     length = words[_META_LENGTH]
-    totals = Totals(sent=words[_SENT])
-    for start in range(CHUNK_BYTES // 8, len(words), CHUNK_BYTES // 8):
-        _add(totals, words[start : start + CHUNK_BYTES // 8].tolist())
+    size = CHUNK_BYTES // 8
+    totals = Totals.of(words[_SENT], (words[at : at + size].tolist() for at in range(size, len(words), size)))
     meta = _meta(path, data[_META_AT : _META_AT + min(length, _MAX_META)])
     said_bye, welcomed = bool(words[_FLAGS] & _SAID_BYE), bool(words[_FLAGS] & _WELCOMED)
     under_way = totals.emitted - totals.sent - sum(totals.dropped)
@@ -311,14 +313,3 @@ def _meta(path: Path, packed: bytes) -> Meta:
         return Meta(str(host), int(pid), str(worker), str(app_name), int(started_us))
     except (WireError, TypeError, ValueError) as error:
         raise PageError(path, f"has no readable meta data: {error}") from error
-
-
-def _add(totals: Totals, words: list[int]) -> None:
-    for start in range(0, SLOTS_PER_CHUNK * SLOT_WORDS, SLOT_WORDS):
-        if words[start]:
-            totals.emitted += words[start]
-        # A slot's other words may be non-zero though it emitted nothing: an eviction by the sender thread.
-        slot = words[start : start + SLOT_WORDS]
-        totals.settled += slot[SETTLED]
-        for at in range(DROP_WORDS):
-            totals.dropped[at] += slot[DROPPED + at]

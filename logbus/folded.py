@@ -11,9 +11,8 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from logbus.counters import DROP_WORDS, SUFFIX, Totals, read_page
 from logbus.errors import PageError, WireError
@@ -26,20 +25,19 @@ FOLDED: Final = "folded"
 _LOCK: Final = "folded.lock"
 
 
-@dataclass(slots=True)
-class Folded:
+class Folded(NamedTuple):
     """The sums of folded pages. ``identity`` is new with each fold after a collector has taken the sums over."""
 
-    identity: bytes = b""
-    emitted: int = 0
-    pages: int = 0
-    dropped: list[int] = field(default_factory=lambda: [0] * DROP_WORDS)
+    identity: bytes
+    emitted: int
+    pages: int
+    dropped: list[int]
     #: Pages whose counts are in here and whose files may still be there, after a crash in between.
-    members: list[bytes] = field(default_factory=list)
+    members: list[bytes]
 
     def by_reason(self) -> list[int]:
         """Drops per producer reason."""
-        return Totals(dropped=self.dropped).by_reason()
+        return Totals(self.emitted, self.emitted, 0, self.dropped).by_reason()
 
 
 def fold_if_many(directory: Path, served: Callable[[], bool]) -> None:
@@ -72,8 +70,9 @@ def locked(directory: Path) -> Iterator[bool]:
 
 def fold(directory: Path) -> None:
     """Adds dead pages that no collector knows to the sums, and removes them. The caller holds the lock."""
-    sums = read_folded(directory) or Folded(identity=os.urandom(16))
-    _remove(directory, sums.members)
+    before = read_folded(directory) or Folded(os.urandom(16), 0, 0, [0] * DROP_WORDS, [])
+    _remove(directory, before.members)
+    emitted, dropped = before.emitted, before.dropped
     members: list[bytes] = []
     for path in directory.glob(f"*{SUFFIX}"):
         try:
@@ -84,12 +83,10 @@ def fold(directory: Path) -> None:
             continue
         if page.alive or page.welcomed:
             continue
-        sums.emitted += page.totals.emitted
-        sums.pages += 1
-        sums.dropped = [a + b for a, b in zip(sums.dropped, page.totals.dropped, strict=True)]
+        emitted += page.totals.emitted
+        dropped = [a + b for a, b in zip(dropped, page.totals.dropped, strict=True)]
         members.append(page.producer)
-    sums.members = members
-    _write(directory, sums)
+    _write(directory, Folded(before.identity, emitted, before.pages + len(members), dropped, members))
     _remove(directory, members)
 
 

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from logbus.errors import WireError
 from logbus.levels import component_of, selects
@@ -42,8 +41,7 @@ _DECISIONS_KEPT: Final = 32_768
 Where = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One rule. ``worker`` is a pattern (empty: every worker), ``expires`` and ``at`` are epoch seconds.
 
     ``version`` is the version of the levels that brought it; ``by`` says, for people, who did.
@@ -66,11 +64,10 @@ class Rule:
 
     def document(self) -> dict[str, Any]:
         """The rule as JSON has it."""
-        return {**asdict(self), "where": dict(self.where)}
+        return {**self._asdict(), "where": dict(self.where)}
 
 
-@dataclass(frozen=True, slots=True)
-class Levels:
+class Levels(NamedTuple):
     """Every rule of a collector at one moment."""
 
     ledger: str = ""
@@ -116,8 +113,7 @@ def concerns(pattern: str, *, name: str, pid: int, host: str) -> bool:
     return not pattern or pattern == str(pid) or fnmatchcase(name, pattern) or fnmatchcase(host, pattern)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What the rules say of one logger.
 
     ``level`` holds where no condition does; None: nobody has said one. ``named``: the rule behind it names the
@@ -239,7 +235,7 @@ def _rule(document: object) -> Rule:
     """A rule out of a document, every value checked. Raises WireError."""
     if not isinstance(document, dict):
         raise WireError("control", f"level rule: expected an object, found {type(document).__name__}")
-    values = {field.name: document[field.name] for field in fields(Rule) if field.name in document}
+    values = {name: document[name] for name in Rule._fields if name in document}
     wrong = [key for key, value in values.items() if type(value) not in _KINDS[key]]
     wrong += [key for key in ("selector", "level") if key not in values]
     if wrong:

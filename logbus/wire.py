@@ -36,8 +36,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
@@ -77,8 +76,7 @@ HIGH_WATER_MARK, SHUTDOWN, UNENCODABLE, WORKER_LOST, COLLECTOR_LOST, REJECTED = 
 PRODUCER_REASONS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The header of a frame; ``producer`` is 16 random bytes, one identity per process life."""
 
     type: int
@@ -86,7 +84,7 @@ class Header:
     schema: int
     producer: bytes
     first_seq: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides the method of tuples
 
 
 def pack_payload(payload: object) -> bytes:

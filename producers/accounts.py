@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from logbus.counters import DROPPED, Counters, Meta, Totals
+from logbus.counters import DROP_WORDS, DROPPED, Counters, Meta
 from logbus.levels import BUCKETS, bucket_of
 from logbus.producers.buffer import Buffer, Entry
 from logbus.producers.pack import microseconds
@@ -33,7 +33,7 @@ class Accounts:
         self.counters = counters
         self._buffer = buffer
         self._meta = meta
-        self._reported = [0] * len(Totals().dropped)
+        self._reported = [0] * DROP_WORDS
         self._report_at = 0.0
 
     def mark(self, answered: int, confirmed: Confirmed, *, bye: bool = False) -> bytes:

@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from logbus.errors import ConfigurationError
 from logbus.producers import tracing
@@ -15,13 +15,16 @@ from logbus.producers.crossing import CROSSING
 from logbus.producers.fast_tree import FAST_TREE
 from logbus.producers.handler import LogbusHandler
 from logbus.producers.imports import when_imported
-from logbus.producers.loguru_front import LOGURU, Source
-from logbus.producers.producer import EXITS, Producer, Stats, all_producers, producer_for
+from logbus.producers.loguru_import import LOGURU_IMPORT, Source
+from logbus.producers.producer import EXITS, Producer, all_producers, producer_for
 from logbus.producers.settings import resolve
 from logbus.producers.stdlib import STDLIB
 from logbus.producers.structlog_front import STRUCTLOG
 from logbus.producers.uncaught import UNCAUGHT
 from logbus.producers.warned import WARNED
+
+if TYPE_CHECKING:
+    from logbus.producers.stats import Stats
 
 #: Seconds that configure() waits for a collector's welcome, at most, and only where one seems to be.
 WELCOME_TIMEOUT: Final = 0.1
@@ -112,13 +115,15 @@ def configure(
         raise ConfigurationError([f"source= {source!r}: expected one of {', '.join(get_args(Source))}"])
     producer = producer_for(settings)
     if loguru is False:
-        LOGURU.end()
+        LOGURU_IMPORT.end()
     else:
         # Before an earlier producer ends: what is logged meanwhile goes to the one or to the other.
         floor = settings.level if settings.level is not None else logging.INFO
         if loguru:
+            from logbus.producers.loguru_front import LOGURU
+
             LOGURU.begin(producer, level=floor, source=source)
-        LOGURU.begin_when_imported(producer, level=floor, source=source)
+        LOGURU_IMPORT.begin(producer, level=floor, source=source)
     root = logging.getLogger()
     if CROSSING.producer is not None:
         _cross(producer)
@@ -211,7 +216,7 @@ def _cross(producer: Producer) -> None:
     earlier = CROSSING.producer
     CROSSING.begin(producer)
     if earlier is not None and earlier is not producer:
-        earlier.shutdown()
+        earlier.drain()
 
 
 def _attach(root: logging.Logger, producer: Producer) -> None:
@@ -228,11 +233,13 @@ def _attach(root: logging.Logger, producer: Producer) -> None:
         if handlers != root.handlers:
             root.handlers = handlers
     for handler in earlier:  # takes its time, and other threads' locks
-        handler.producer.shutdown()
+        handler.producer.drain()
 
 
 def stats() -> Stats:
     """The counters of this process: emitted, sent, dropped by reason, queued, bytes, level version."""
+    from logbus.producers.stats import Stats  # see there
+
     total = Stats()
     for producer in all_producers():
         total += producer.stats()
@@ -256,7 +263,7 @@ def shutdown(timeout: float | None = None) -> Stats:
     UNCAUGHT.uninstall()
     WARNED.uninstall()
     FAST_TREE.end()
-    LOGURU.forget_import()
+    LOGURU_IMPORT.forget()
     _SPANS.forget()
     for producer in all_producers():
         producer.shutdown(timeout)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import Context, ContextVar
 from types import TracebackType
@@ -250,11 +249,15 @@ class Scope:
 
 def is_coroutine(function: Any) -> bool:
     """Whether a call returns a coroutine: also of an object whose ``__call__`` is a coroutine function."""
+    import inspect  # a megabyte, for those who decorate
+
     return _is(inspect.iscoroutinefunction, function)
 
 
 def is_generator(function: Any) -> bool:
     """Whether a call returns a generator, or an asynchronous one."""
+    import inspect  # as above
+
     return _is(inspect.isgeneratorfunction, function) or _is(inspect.isasyncgenfunction, function)
 
 

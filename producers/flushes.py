@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from dataclasses import dataclass
 
 
-@dataclass(slots=True)
 class _Flush:
     """Somebody who waits; ``sent`` once everything before the ticket has been sent."""
 
-    ticket: int
-    done: threading.Event
-    sent: int | None = None
+    __slots__ = ("done", "sent", "ticket")
+
+    def __init__(self, ticket: int) -> None:
+        self.ticket = ticket
+        self.done = threading.Event()
+        self.sent: int | None = None
 
 
 class Flushes:
@@ -28,7 +29,7 @@ class Flushes:
 
     def begin(self, ticket: int) -> _Flush:
         """Somebody begins to wait for everything before a ticket; :meth:`wait` is next."""
-        flush = _Flush(ticket, threading.Event())
+        flush = _Flush(ticket)
         self._waiting.append(flush)
         return flush
 

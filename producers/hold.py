@@ -8,13 +8,15 @@ logging's own lock, so that no other thread is in here; a signal handler of this
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from logbus.producers.answers import NOTHING, Answers
 from logbus.producers.here import Conditions
-from logbus.producers.recorder import Recorder
 from logbus.producers.take import Taker
 from logbus.producers.tap import Tap
+
+if TYPE_CHECKING:
+    from logbus.producers.recorder import Recorder
 
 #: Levels inside each other that an application may have set for a while, per logger.
 _EARLIER_KEPT: Final = 16

@@ -1,6 +1,6 @@
 """Being told of an import: :func:`when_imported` calls as soon as a module is there, today or later.
 
-Whatever attaches to a library (:mod:`logbus.producers.loguru_front`, the integrations) must work whether that is
+Whatever attaches to a library (:mod:`logbus.producers.loguru_import`, the integrations) must work whether that is
 imported before or after, and must not import it itself. A finder at the head of ``sys.meta_path`` asks the finders
 behind it for the modules that somebody waits for, and for no others, and puts a loader of its own before the real one.
 That loader steps aside before the module's first line runs: the module, and whoever looks at it later, finds the real

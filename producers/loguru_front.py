@@ -20,8 +20,9 @@ An application may also add a sink of ours itself, for the same producer: while 
 that no record comes twice.
 
 A worker may be configured before anybody has imported loguru: it is attached at the end of that import, before the
-importing statement goes on, so that there is no record that it misses. One that is loaded anew has another core, which
-is attached then; our handler stays in the one before, for whoever still has that logger.
+importing statement goes on (:mod:`logbus.producers.loguru_import`), so that there is no record that it misses. One that
+is loaded anew has another core, which is attached then; our handler stays in the one before, for whoever still has that
+logger.
 
 Of a loguru with other names inside (:mod:`logbus.producers.loguru_core`) the handler takes every level and its filter
 decides: right, and as dear as any filter of loguru's.
@@ -33,14 +34,14 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 from logbus.errors import ConfigurationError
-from logbus.producers.imports import when_imported
 from logbus.producers.loguru import LoguruSink, sinks_of
 from logbus.producers.loguru_class import LoguruClass
 from logbus.producers.loguru_core import CLOSED, Core
+from logbus.producers.loguru_import import LOGURU_IMPORT, Source
 from logbus.producers.threshold import threshold
 from logbus.rules import Table
 
@@ -49,11 +50,6 @@ if TYPE_CHECKING:
     from logbus.producers.places import Places
     from logbus.producers.producer import Producer
 
-#: How loguru's records come: by our handler alone, or past loguru. None: direct where ours is the only handler.
-Source = Literal["direct", "handler"]
-
-#: The module whose end of import is the moment.
-_LOGURU: Final = "loguru"
 #: Seconds that who adds or removes a handler waits for another thread that is at work here; a look takes milliseconds.
 CHANGE_S: Final = 1.0
 
@@ -82,27 +78,7 @@ class LoguruFront:
         self._source: Source | None = None
         self._table = Table()
         self._direct = False
-        #: What cancels the wait for loguru's import.
-        self._forget: Callable[[], None] | None = None
         self._guard = threading.RLock()
-
-    def begin_when_imported(
-        self, producer: Producer, *, level: int, source: Source | None = None, beside: bool = False
-    ) -> None:
-        """As :meth:`begin`, now if loguru is loaded, else at the end of its import; in place of an earlier call.
-
-        Until :meth:`leave`, it is done again when loguru is loaded anew. Raises nothing.
-        """
-        earlier = self._forget
-        self._forget = when_imported(_LOGURU, lambda _: self.begin(producer, level=level, source=source, beside=beside))
-        if earlier is not None:  # last: of two that are called in one import the later one counts
-            earlier()
-
-    def forget_import(self) -> None:
-        """Loguru is left alone if it is imported from now on."""
-        forget, self._forget = self._forget, None
-        if forget is not None:
-            forget()
 
     def begin(self, producer: Producer, *, level: int, source: Source | None = None, beside: bool = False) -> None:
         """Makes loguru log to a producer; ``level`` is that of modules on which no rule says anything.
@@ -152,7 +128,7 @@ class LoguruFront:
         The handler stays: what is logged after a shutdown is counted as dropped, and a later begin() takes it over.
         A loguru that is imported later is left alone.
         """
-        self.forget_import()
+        LOGURU_IMPORT.forget()
         self._leave()
 
     def _leave(self) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
@@ -41,8 +40,7 @@ _SITES_KEPT: Final = 8192
 Record = list[Any]
 
 
-@dataclass(slots=True)
-class Packed:
+class Packed(NamedTuple):
     """The payload of one frame, the entries in it, and the level buckets of entries that can't be encoded."""
 
     payload: bytes

@@ -14,9 +14,8 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from logbus import folded
 from logbus.bus import is_bound, private_directory
@@ -27,10 +26,12 @@ from logbus.producers.fork import Forks, is_about_to_exec
 from logbus.producers.gate import Gate
 from logbus.producers.leave import Exits
 from logbus.producers.opener import Opener
-from logbus.producers.recorder import Recorder
 from logbus.producers.sender import Sender
 from logbus.producers.settings import ProducerSettings, host_name
 from logbus.wire import PRODUCER_REASONS, REASONS
+
+if TYPE_CHECKING:
+    from logbus.producers.stats import Stats
 
 #: Seconds that a fork waits, at most, for the frames in the socket to leave.
 FORK_TIMEOUT: Final = 0.25
@@ -44,39 +45,6 @@ Site = tuple[str, int, str, str, str, int]
 Emit = Callable[[float, Site, str, str, "dict[str, Any] | None", "dict[str, Any] | None", Any, int], None]
 #: What a flight recorder counts.
 _RECORDER: Final = ("recorded", "replayed", "discarded")
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """The counters of a process. ``dropped`` is by reason; ``queued`` and ``bytes`` are what the buffer holds.
-
-    ``recorder`` has those of the flight recorder where there is one: recorded, replayed, discarded. What it replayed
-    is among the emitted, the rest of what it recorded is not.
-    """
-
-    emitted: int = 0
-    sent: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
-    queued: int = 0
-    bytes: int = 0
-    level_version: int = 0
-    recorder: dict[str, int] | None = None
-
-    def __add__(self, other: Stats) -> Stats:
-        reasons = {**self.dropped, **other.dropped}
-        return Stats(
-            self.emitted + other.emitted,
-            self.sent + other.sent,
-            {reason: self.dropped.get(reason, 0) + other.dropped.get(reason, 0) for reason in reasons},
-            self.queued + other.queued,
-            self.bytes + other.bytes,
-            max(self.level_version, other.level_version),
-            _sum(self.recorder, other.recorder),
-        )
-
-
-def _sum(one: dict[str, int] | None, other: dict[str, int] | None) -> dict[str, int] | None:
-    return one if other is None else other if one is None else {key: one[key] + other[key] for key in one}
 
 
 class Life:
@@ -119,6 +87,8 @@ class Life:
 
     def stats(self) -> Stats:
         """The counters now."""
+        from logbus.producers.stats import Stats  # see there
+
         totals = self.counters.totals()
         by_reason = totals.by_reason()
         dropped = {REASONS[reason]: by_reason[reason] for reason in range(PRODUCER_REASONS) if by_reason[reason]}
@@ -147,6 +117,8 @@ class Producer:
         #: The level rules in force, and the libraries through which they act.
         self.gate = Gate(component=settings.component)
         if settings.flight_recorder is not None:
+            from logbus.producers.recorder import Recorder
+
             self.gate.recorder = Recorder(settings.flight_recorder)
         self.gate.look_too = self.look_for_spans
         #: Whether records are asked for the span in which they are logged.
@@ -158,7 +130,8 @@ class Producer:
         self._only_children = False
         self._mute = False
         self._life: Life | None = None
-        self._past = Stats()
+        #: The counters of lives that are over; None before the first end.
+        self._past: Stats | None = None
         self._begin()
         _ALL.add(self)
 
@@ -264,6 +237,11 @@ class Producer:
 
     def shutdown(self, timeout: float | None = None) -> Stats:
         """Drains for at most ``timeout`` seconds (default: the settings') and closes the book. Idempotent."""
+        self.drain(timeout)
+        return self.stats()
+
+    def drain(self, timeout: float | None = None) -> None:
+        """As :meth:`shutdown`, for those who don't want to know what it came to: the exits, and other handlers."""
         if self._opener is not None:
             self._opener.stop()
         if self.gate.recorder is not None:
@@ -271,7 +249,6 @@ class Producer:
         life = self._life
         if life is not None and life.sender is not None and not life.buffer.closed:
             life.sender.finish(self.settings.shutdown_timeout if timeout is None else timeout)
-        return self.stats()
 
     def reopen(self) -> None:
         """Begins a new life after a shutdown."""
@@ -310,7 +287,7 @@ class Producer:
         life = self._life
         if life is None:
             return False
-        self.shutdown()
+        self.drain()
         self._bury(life)
         life.counters.unmap()
         return True
@@ -318,13 +295,19 @@ class Producer:
     def _bury(self, life: Life) -> None:
         self._life = None  # first: what comes before the next line is counted in the old life, as dropped
         self._begin()
-        self._past += life.stats()
+        self._past = life.stats() if self._past is None else self._past + life.stats()
         life.counters.close()
 
     def stats(self) -> Stats:
         """The counters of this process, earlier lives included."""
+        from dataclasses import replace
+
+        from logbus.producers.stats import Stats
+
         life = self._life
-        now = self._past + life.stats() if life is not None else self._past
+        now = self._past or Stats()
+        if life is not None:
+            now += life.stats()
         version, _, _, counts = self.gate.confirmed()
         recorder = dict(zip(_RECORDER, counts, strict=True)) if self.gate.recorder is not None else None
         return replace(now, level_version=version, recorder=recorder)
@@ -349,7 +332,7 @@ class Producer:
         """Begins anew: a child is another producer. It opens with its first record, or soon by itself."""
         life, self._life = self._life, None
         self._closing = []
-        self._past = Stats()
+        self._past = None
         self._begin()
         self.gate.after_fork()
         if self.gate.recorder is not None:
@@ -367,6 +350,7 @@ class Producer:
 
 
 _ALL: weakref.WeakSet[Producer] = weakref.WeakSet()
+#: By their settings without that which says nothing about the producer.
 _SHARED: dict[ProducerSettings, Producer] = {}
 
 
@@ -377,16 +361,17 @@ def all_producers() -> list[Producer]:
 
 def producer_for(settings: ProducerSettings) -> Producer:
     """The producer of these settings; handlers with the same settings share one."""
-    producer = _SHARED.get(settings)
+    key = settings._replace(fast_loggers=False)
+    producer = _SHARED.get(key)
     if producer is None:
-        producer = _SHARED.setdefault(settings, Producer(settings))
+        producer = _SHARED.setdefault(key, Producer(settings))
     return producer
 
 
 def drain_all() -> None:
     """Shuts every producer of this process down, each within its own deadline."""
     for producer in all_producers():
-        producer.shutdown()
+        producer.drain()
 
 
 def flush_all() -> None:

@@ -9,19 +9,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import sys
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from logbus.bus import Endpoint, control_endpoint, records_endpoint, stranger
 from logbus.errors import ConfigurationError
 from logbus.levels import parse_level
 from logbus.producers.buffer import OnFull
-from logbus.producers.recorder import Flight
+
+if TYPE_CHECKING:
+    from logbus.producers.recorder import Flight
 
 #: Records that a producer holds at most.
 CAPACITY: Final = 65_536
@@ -52,8 +51,7 @@ _OFF: Final = frozenset({"0", "off", "false", "no"})
 _DEPLOYED_LEVEL: Final = "PROXYWHIRL_LOG_LEVEL"
 
 
-@dataclass(frozen=True, slots=True)
-class ProducerSettings:
+class ProducerSettings(NamedTuple):
     """What a producer needs to know.
 
     ``component`` names the component of records whose logger names none (the root logger, ``__main__``).
@@ -76,8 +74,7 @@ class ProducerSettings:
     shutdown_timeout: float = SHUTDOWN_TIMEOUT
     flight_recorder: Flight | None = None
     opentelemetry: bool | None = None
-    #: Says nothing about the producer: who differs in it has the same one.
-    fast_loggers: bool = field(default=False, compare=False)
+    fast_loggers: bool = False
     owner: int | None = None
 
     def refusal(self) -> str | None:
@@ -109,7 +106,7 @@ class ProducerSettings:
 
 def host_name() -> str:
     """The host as records name it."""
-    return _encodable(socket.gethostname()) or "localhost"
+    return _encodable(os.uname().nodename) or "localhost"
 
 
 def resolve(
@@ -120,7 +117,7 @@ def resolve(
     Raises ConfigurationError, naming every wrong value and where it came from.
     """
     environ = os.environ if environ is None else environ
-    known = {f.name for f in fields(ProducerSettings)} - {"owner"}
+    known = set(ProducerSettings._fields) - {"owner"}
     values = _file_values(environ, directory or Path.cwd())
     for key, variable in _ENVIRONMENT.items():
         if environ.get(variable):
@@ -167,7 +164,12 @@ def _table(path: Path, section: str) -> dict[str, Any]:
     """A section of a file. A file that can't be read is the collector's to complain about: a worker goes on."""
     try:
         text = path.read_text("utf-8")
-        document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        if path.suffix == ".json":
+            document = json.loads(text)
+        else:
+            import tomllib  # where there is such a file: a third of a megabyte
+
+            document = tomllib.loads(text)
         table = document.get(section, {})
     except (OSError, ValueError, AttributeError, RecursionError):
         return {}
@@ -219,6 +221,12 @@ def _level(value: object) -> int:
     return parse_level(value)
 
 
+def _flight(value: object) -> Flight | None:
+    from logbus.producers.recorder import Flight  # where somebody says a word about it
+
+    return Flight.of(value)
+
+
 def _switch(value: object) -> bool:
     if isinstance(value, str):
         word = value.strip().lower()
@@ -239,7 +247,7 @@ _CHECKS: Final[Mapping[str, Any]] = {
     "capacity_bytes": _whole,
     "on_full": _on_full,
     "shutdown_timeout": _seconds,
-    "flight_recorder": Flight.of,
+    "flight_recorder": _flight,
     "opentelemetry": _switch,
     "fast_loggers": _switch,
 }

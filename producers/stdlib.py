@@ -36,12 +36,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from logbus.levels import APPLICATION_PACKAGES
 from logbus.producers.aside import ASIDE
 from logbus.producers.hold import Hold
-from logbus.producers.recorder import Recorder
 from logbus.producers.take import Taker
 from logbus.rules import Decision, Table
 
 if TYPE_CHECKING:
     from logbus.producers.gate import Gate
+    from logbus.producers.recorder import Recorder
 
 #: Seconds that a thread waits for logging's lock, at most; then it is asked again.
 LOCK_S: Final = 0.005

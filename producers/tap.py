@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TYPE_CHECKING
 
 from logbus.producers.answers import Answers
 from logbus.producers.crossing import CROSSING
-from logbus.producers.recorder import Recorder
 from logbus.producers.take import Taker
+
+if TYPE_CHECKING:
+    from logbus.producers.recorder import Recorder
 
 
 class Tap:

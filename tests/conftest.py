@@ -88,8 +88,8 @@ def untouched_logging(nothing_left: None) -> Iterator[None]:
         logger.setLevel(level)
         logger.handlers[:], logger.filters[:] = handlers, filters
         logger.propagate, logger.disabled = propagate, disabled
-    if "logbus.producers.loguru_front" in sys.modules:  # first: it would put its handler back
-        sys.modules["logbus.producers.loguru_front"].LOGURU.end()
+    if "logbus.producers.loguru_import" in sys.modules:  # first: it would put its handler back
+        sys.modules["logbus.producers.loguru_import"].LOGURU_IMPORT.end()
     if "logbus.producers.structlog_front" in sys.modules:
         structlog_front = sys.modules["logbus.producers.structlog_front"].STRUCTLOG
         structlog_front.leave()

@@ -10,7 +10,7 @@ import os
 import secrets
 import threading
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -157,8 +157,7 @@ class Peer:
     ) -> State:
         """Publishes a state; ``ask`` asks for a MARK. Returns once it has gone out."""
         old = self.state
-        said = replace(
-            old,
+        said = old._replace(
             version=old.version + 1,
             state=state or old.state,
             request=old.request + ask,

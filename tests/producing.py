@@ -7,8 +7,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from logbus.producers.producer import Producer, Stats, producer_for
+from logbus.producers.producer import Producer, producer_for
 from logbus.producers.settings import resolve
+from logbus.producers.stats import Stats
 
 INFO, ERROR = 20, 40
 

@@ -92,7 +92,7 @@ def _attach() -> Producer:
     from logbus.producers.configure import open_now, serve, waits
     from logbus.producers.crossing import CROSSING
     from logbus.producers.descriptors import mind_closing
-    from logbus.producers.loguru_front import LOGURU
+    from logbus.producers.loguru_import import LOGURU_IMPORT
     from logbus.producers.producer import producer_for
     from logbus.producers.settings import resolve
 
@@ -111,7 +111,7 @@ def _attach() -> Producer:
     if problem is not None:
         tell(problem)
     when_imported("loguru", lambda module: CROSSING.mind_others())
-    LOGURU.begin_when_imported(producer, level=20 if settings.level is None else settings.level, beside=True)
+    LOGURU_IMPORT.begin(producer, level=20 if settings.level is None else settings.level, beside=True)
     for module in ("asyncio.base_events", "uvloop"):
         when_imported(module, _follow)
     for module, integration in _ACCESS_LOGS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from hypothesis import given, strategies as st
 from logbus.errors import ConfigurationError
 from logbus.producers.settings import ProducerSettings, resolve
 
-KEYS = [field.name for field in fields(ProducerSettings)]
+KEYS = list(ProducerSettings._fields)
 VARIABLES = {key: f"LOGBUS_{key.upper()}" for key in KEYS}
 TEXTS = st.text(st.characters(exclude_characters="\0"), max_size=20) | st.sampled_from(
     ["1", "0", "-1", "1e3", "INFO", "shed_lowest", "ipc:///a/b", "tcp://127.0.0.1:5", "nan", "inf", "\uff11", "1_0"]

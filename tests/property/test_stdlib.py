@@ -26,7 +26,9 @@ NAMES = st.sampled_from(
 SELECTORS = st.sampled_from(["", "shop", "till", "shop.till", "http", "billing", "api", "root", "__main__"])
 LEVELS = st.sampled_from([0, 5, 10, 20, 25, 30, 50])
 WHERE: st.SearchStrategy[tuple[tuple[str, str], ...]] = st.sampled_from([(), (), (("request_id", "r1"),)])
-RULES = st.lists(st.builds(Rule, SELECTORS, LEVELS, where=WHERE), max_size=4)
+RULES = st.lists(
+    st.builds(lambda selector, level, where: Rule(selector, level, where=where), SELECTORS, LEVELS, WHERE), max_size=4
+)
 CONTEXTS: list[dict[str, Any]] = [{}, {"request_id": "r1"}, {"request_id": "r2"}]
 ASKED = (1, 5, 10, 15, 20, 30, 50)
 

@@ -81,14 +81,14 @@ def test_other_settings_replace_the_earlier_ones(peer: Peer) -> None:
 def test_no_record_falls_between_two_configurations(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is logged while the earlier producer drains is the new one's, and arrives once."""
     logbus.configure(worker="one")
-    shutdown = Producer.shutdown
+    drain = Producer.drain
 
-    def log_first(self: Producer, timeout: float | None = None) -> logbus.Stats:
+    def log_first(self: Producer, timeout: float | None = None) -> None:
         logging.warning("meanwhile")
-        return shutdown(self, timeout)
+        drain(self, timeout)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Producer, "shutdown", log_first)
+        patch.setattr(Producer, "drain", log_first)
         logbus.configure(worker="two")
     assert logbus.flush(5)
     assert [(record.worker, record.message) for record in peer.arrivals.records] == [("two", "meanwhile")]

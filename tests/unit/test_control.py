@@ -59,7 +59,7 @@ def test_keys_of_later_versions_are_left_aside() -> None:
         STATE_TOPIC + b" " * MAX_CONTROL_BYTES + STATE.pack()[1:],
         changed(v=PROTOCOL + 1),
         changed(v=None),
-        *(changed(**{key: None}) for key in State.__slots__),
+        *(changed(**{key: None}) for key in State._fields),
         changed(version="3"),
         changed(version=True),
         changed(version=3.0),

@@ -15,8 +15,9 @@ import pytest
 from logbus import bus, folded
 from logbus.counters import page_is_alive, read_page
 from logbus.producers import pack, producer as module, sender
-from logbus.producers.producer import Stats, all_producers, drain_all, producer_for
+from logbus.producers.producer import all_producers, drain_all, producer_for
 from logbus.producers.settings import resolve
+from logbus.producers.stats import Stats
 from logbus.wire import SHUTDOWN
 from tests.eventually import eventually
 from tests.peer import Peer
@@ -179,8 +180,7 @@ def test_a_flush_waits_for_what_was_logged_before_it(peer: Peer) -> None:
             emit(producer)
         assert producer.flush(10)
         assert len(peer.arrivals.records) == 50 * (number + 1)
-    peer.say("draining")
-    assert eventually(lambda: peer.arrivals.marks[-1][1].request == 0)
+    peer.wait_mark(peer.say("draining", ask=True).request)  # its answer says that it has heard
     emit(producer)
     assert not producer.flush(0.05)
     peer.say("serving")

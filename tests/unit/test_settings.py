@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -80,7 +79,7 @@ def test_a_directory_that_is_not_there_is_not_ours(directories: Path) -> None:
     assert found.refusal() == f"{directories}/x: No such file or directory"
     (directories / "x").mkdir()
     assert found.refusal() is None
-    assert replace(found, owner=54321).refusal() == f"{directories}/x belongs to uid {os.geteuid()}, expected 54321"
+    assert found._replace(owner=54321).refusal() == f"{directories}/x belongs to uid {os.geteuid()}, expected 54321"
 
 
 @pytest.mark.parametrize(("text", "level"), [("debug", 10), ("15", 15), ("", None), ("loud", None), ("101", None)])
@@ -257,7 +256,7 @@ def test_names_that_are_not_utf8_can_be_sent(tmp_path: Path, monkeypatch: pytest
     """Bytes of the environment that are no text become escapes: no frame takes them as they are."""
     found = in_directory(tmp_path, None, LOGBUS_WORKER="w\udcff", LOGBUS_COMPONENT="\ud800")
     assert (found.worker, found.component) == ("w\\udcff", "\\ud800")
-    monkeypatch.setattr(socket, "gethostname", lambda: "h\udcff")
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="h\udcff"))
     assert host_name() == "h\\udcff"
-    monkeypatch.setattr(socket, "gethostname", lambda: "")
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename=""))
     assert host_name() == "localhost"

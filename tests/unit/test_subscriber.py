@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,7 +80,7 @@ def test_an_old_snapshot_changes_nothing(speaker: Speaker) -> None:
 def test_another_life_begins_with_its_welcome(speaker: Speaker) -> None:
     """A collector that came back is believed, whatever it counts from; nonsense in between is left aside."""
     speaker.say(state("x", 30, 3).pack(welcome=True))
-    speaker.say(b"S", b"W{}", b"S\xff", replace(state("y", 1, 1, "b")).pack(welcome=True), b"P" + PRODUCER)
+    speaker.say(b"S", b"W{}", b"S\xff", state("y", 1, 1, "b").pack(welcome=True), b"P" + PRODUCER)
     assert speaker.subscriber.state == state("y", 1, 1, "b")
     assert speaker.heard[-1] == (state("y", 1, 1, "b").levels, True)
 

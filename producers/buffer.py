@@ -1,14 +1,15 @@
 """The bounded buffer between the threads that log and the sender thread.
 
-No lock, so that a call never waits and a signal handler may log in the middle of a call. Entries stand in one
-list per level bucket; a ticket, taken at the call, gives their order. What must not come apart (an entry enters
-and is counted; an entry leaves and is counted) is written as statements without a call between them: CPython
-checks for signals and for other threads only at calls, loops and function entries, so these run as one step.
-See docs/decisions/0002.
+No lock, so that a call never waits and a signal handler may log in the middle of a call. Entries stand in one chain
+of lists per level bucket; a ticket, taken at the call, gives their order. What must not come apart (an entry enters and
+is counted; an entry leaves and is counted) is written as statements without a call between them: CPython checks for
+signals and for other threads only at calls, loops and function entries, so these run as one step. See
+docs/decisions/0002.
 
 The lists are flat, the parts of one entry after those of the other. A tuple for each would be one more object that the
 garbage collector has to look at, mostly in the calling thread: that cost each log call 0.15 µs. What leaves at the
-front is blanked, and the front moves on; the room of the blanks is given back now and then.
+front is blanked, and the front moves on. A list that has become long is followed by another one, and let go as soon as
+all of it has left: no step is longer than a list, and no list many times :data:`_SEGMENT`, whatever the capacity.
 
 The law, at every moment between two steps:
 ``settled = records + sent + dropped``, with ``records`` what is in here and in the sender's hand.
@@ -39,8 +40,11 @@ _SIZE: Final = 1
 _CREATED: Final = 2
 #: Parts of one entry that has left.
 _BLANK: Final = (None,) * _PARTS
-#: Parts that have left a list before their room is given back, which moves all that come after them.
-_SPENT: Final = 256 * _PARTS
+#: Records in a list from which on another one follows it, and records that may gather before somebody looks. The end
+#: of a list is one step, which takes 10 to 50 µs at this length; up to three times as many enter before one is cut.
+_SEGMENT: Final = 1024
+#: Where the ticket of the newest entry stands in a list.
+_NEWEST: Final = -_PARTS
 #: Where the site stands in an entry, and the level number in a site.
 _SITE: Final = 3
 _LEVEL_NO: Final = 1
@@ -56,6 +60,14 @@ def _nobody() -> None:
     """The reader of a buffer that has none."""
 
 
+class Segment(list[Any]):
+    """Entries of one level, their parts in a row, and the segment that comes after them."""
+
+    __slots__ = ("following",)
+
+    following: Segment
+
+
 class Buffer:
     """A buffer of at most ``capacity`` records and ``capacity_bytes`` bytes, whichever comes first."""
 
@@ -64,7 +76,9 @@ class Buffer:
         "_counters",
         "_first",
         "_fronts",
+        "_heads",
         "_last",
+        "_look_at",
         "_queues",
         "_staged",
         "_staged_counts",
@@ -97,9 +111,15 @@ class Buffer:
         self.records = 0
         self.bytes = 0
         self._tickets = itertools.count()
-        self._queues: tuple[list[Any], ...] = tuple([] for _ in BUCKETS)
-        #: Where the oldest entry of each list begins; all before it is blank.
+        #: Where each level's records enter, and the segment that its oldest stands in: the same one, or the first of a
+        #: chain that ends there.
+        self._queues = [Segment() for _ in BUCKETS]
+        self._heads = [*self._queues]
+        #: Where the oldest entry of each head begins; all before it is blank.
         self._fronts = [0] * _WIDTH
+        #: So many records, and somebody looks whether a list has become long. Never more than the capacity.
+        self._look_at = min(capacity, _SEGMENT)
+        #: What the sender has looked at and not taken yet, and how many of each level; its own, and counted in here.
         self._staged: list[Entry] = []
         self._staged_counts = [0] * _WIDTH
         self._first = [0.0] * (2 * _WIDTH)
@@ -132,7 +152,7 @@ class Buffer:
         try:
             # A closed buffer needs no room: nobody goes for a record that goes itself.
             if (
-                (self.records >= self.capacity or self.bytes + size > self.capacity_bytes)
+                (self.records >= self._look_at or self.bytes + size > self.capacity_bytes)
                 and not self.closed
                 and not self._make_room(cell, bucket, size)
             ):
@@ -176,58 +196,75 @@ class Buffer:
 
     def _make_room(self, cell: memoryview[int], bucket: int, size: int) -> bool:
         """Evicts what the policy gives up until a record of this size fits. False: the new one has to go."""
-        if self.on_full == "drop_newest" or size > self.capacity_bytes:
-            return False
-        fronts = self._fronts
+        if self._look_at <= self.records < self.capacity:
+            self._look()
+        elif len(self._queues[bucket]) >= _SEGMENT * _PARTS:
+            self._cut(bucket)
+        fronts, heads = self._fronts, self._heads
         while self.records >= self.capacity or self.bytes + size > self.capacity_bytes:
+            if self.on_full == "drop_newest" or size > self.capacity_bytes:
+                return False
             victims = self._lowest(bucket) if self.on_full == "shed_lowest" else self._oldest()
             if victims is None:
                 return False
-            queue = self._queues[victims]
+            head = heads[victims]  # one step with the next two lines
             front = fronts[victims]
+            tail = self._queues[victims]
             behind = front + _PARTS
             place = slice(front, behind)
             at = _HIGH_WATER_MARK + victims
-            gone = queue[place]  # the last victim ends here, with whatever hangs on it, and not inside the step
-            try:
-                # One step to the count: no call between, and nothing made that has to be tracked.
-                if front != fronts[victims] or gone[0] != queue[front]:
-                    continue  # the sender, or another thread, was quicker: look again
-                queue[place] = _BLANK
+            gone = head[place]  # the last victim ends here, with whatever hangs on it, and not inside the step
+            last = head is not tail and behind == len(head)
+            # One step to the count: no call between, and nothing made that has to be tracked.
+            if head is not heads[victims] or front != fronts[victims] or tail is not self._queues[victims] or not gone:
+                continue  # the sender, or another thread, was quicker: look again
+            head[place] = _BLANK
+            if last:
+                heads[victims] = head.following
+                fronts[victims] = 0
+            else:
                 fronts[victims] = behind
-                self.records -= 1
-                self.bytes -= gone[_SIZE]
-                cell[at] += 1
-            except IndexError:  # quicker, too: nothing is there any more
-                continue
+            self.records -= 1
+            self.bytes -= gone[_SIZE]
+            cell[at] += 1
             self._note(victims, gone[_CREATED])
-            if front > _SPENT:
-                self._give_back(victims)
         return True
 
-    def _give_back(self, at: int) -> None:
-        """Frees the room of the blanks at the front of a list, once they are half of it: each part moves once or so."""
-        try:
-            queue, front = self._queues[at], self._fronts[at]
-            if front > _SPENT and 2 * front >= len(queue):
-                blanks = slice(0, front)
-                if self._fronts[at] == front:  # one step with the next two lines
-                    del queue[blanks]
-                    self._fronts[at] = 0
-        except MemoryError:  # what is deleted is copied first; another call does it, and this one has lost nothing
+    def _look(self) -> None:
+        """Cuts what has become long, and says when to look again."""
+        for at in range(_WIDTH):
+            self._cut(at)
+        self._look_at = min(self.capacity, self.records + _SEGMENT)
+
+    def _cut(self, at: int) -> None:
+        """Has the next record of a level enter another segment, where the one in use is long."""
+        tail = self._queues[at]
+        if len(tail) < _SEGMENT * _PARTS:
             return
+        try:
+            fresh = Segment()
+        except MemoryError:  # another call does it
+            return
+        # One step to the end; nothing in it takes memory.
+        if tail is self._queues[at]:
+            if tail[_NEWEST] is None:  # all has left: there is no other segment
+                self._heads[at] = fresh
+                self._fronts[at] = 0
+            else:
+                tail.following = fresh
+            self._queues[at] = fresh
 
     def _lowest(self, bucket: int) -> int | None:
         for lower in range(bucket):
-            if len(self._queues[lower]) > self._fronts[lower]:
+            if self._fronts[lower] < len(self._heads[lower]):  # both are read before the call
                 return lower
         return None
 
     def _oldest(self) -> int | None:
         best = None
-        for at, queue in enumerate(self._queues):
+        for at in range(_WIDTH):
             try:
-                ticket = queue[self._fronts[at]]
+                ticket = self._heads[at][self._fronts[at]]  # one step: a head that was left has no ticket
             except IndexError:
                 continue
             if best is None or ticket < best[0]:
@@ -255,18 +292,23 @@ class Buffer:
         """
         # Whatever a thread appended before one of the entries below this ticket is in its queue by now.
         cutoff = next(self._tickets)
-        staged = self._staged
-        waiting = [at for at, queue in enumerate(self._queues) if len(queue) > self._fronts[at]]
-        if not staged and len(waiting) == 1:
+        self._look_at = min(self.capacity, self.records + _SEGMENT)
+        # Both are read before the call: a level that was overlooked would come too late.
+        waiting = [at for at in range(_WIDTH) if self._fronts[at] < len(self._heads[at])]
+        counts = self._staged_counts
+        if not self._staged and len(waiting) == 1:
             # About as many as the bytes allow: the more are looked at, the more are looked at for nothing.
             likely = limit_bytes * self.records // (self.bytes or 1) + 1
-            return self._pop(waiting[0], cutoff, min(limit, likely), limit_bytes)
-        counts = self._staged_counts
+            rest: list[Entry] = []
+            self._pop(waiting[0], cutoff, min(limit, likely), limit_bytes)
+            taken = self._staged
+            self._staged = rest
+            counts[waiting[0]] = 0
+            return taken
         for at in waiting:
             # As many of each level as could go: only then does the sort see every entry that may come first.
-            popped = self._pop(at, cutoff, max(limit - counts[at], 0), limit_bytes)
-            counts[at] += len(popped)
-            staged += popped
+            self._pop(at, cutoff, max(limit - counts[at], 0), limit_bytes)
+        staged = self._staged
         staged.sort()
         count = total = 0
         for entry in staged:
@@ -274,42 +316,54 @@ class Buffer:
                 break
             total += entry[1]
             count += 1
+        taken, rest = staged[:count], staged[count:]
+        for entry in taken:
             counts[bucket_of(entry[_SITE][_LEVEL_NO])] -= 1
-        taken = staged[:count]
-        del staged[:count]
+        self._staged = rest
         return taken
 
-    def _pop(self, at: int, cutoff: int, limit: int, limit_bytes: int) -> list[Entry]:
-        queue, fronts = self._queues[at], self._fronts
-        while True:
+    def _pop(self, at: int, cutoff: int, limit: int, limit_bytes: int) -> None:
+        """Stages the oldest entries of one level, from as many segments as they stand in."""
+        heads, fronts, counts = self._heads, self._fronts, self._staged_counts
+        while limit:
+            head = heads[at]  # one step with the next two lines
             front = fronts[at]
-            parts = queue[front : front + limit * _PARTS]
+            tail = self._queues[at]
+            parts = head[front : front + limit * _PARTS]
             if not parts:
-                return []
-            if parts[0] is None:  # an eviction came between the two lines
+                break
+            if parts[0] is None:  # an eviction came between the lines
                 continue
             tickets, totals = parts[::_PARTS], [*accumulate(parts[_SIZE::_PARTS])]
             count = min(bisect_left(totals, limit_bytes) + 1, len(tickets))
             if max(tickets) >= cutoff:
                 count = min(count, next(n for n, ticket in enumerate(tickets) if ticket >= cutoff))
                 if not count:
-                    return []
+                    break
             # All that takes memory is made before the step: where there is none left, nothing has left the buffer.
             del parts[count * _PARTS :]
             # Rows of what was flat: one iterator, read for each part in turn.
-            rows = [*zip(*[iter(parts)] * _PARTS, strict=True)]
+            staged = [*self._staged, *zip(*[iter(parts)] * _PARTS, strict=True)]
+            staged_count = counts[at] + count
             behind = front + count * _PARTS
+            last = head is not tail and behind == len(head)
             gone, blanks = slice(front, behind), _BLANK * count
-            try:
-                # One step with the next two lines: where an eviction was quicker, all is looked at again.
-                if front == fronts[at] and tickets[0] == queue[front]:
-                    queue[gone] = blanks
-                    fronts[at] = behind
-                    break
-            except IndexError:  # what is left was moved to the front meanwhile
+            # One step to the counts: where an eviction was quicker, all is looked at again.
+            if head is not heads[at] or front != fronts[at] or tail is not self._queues[at]:
                 continue
-        self._give_back(at)
-        return rows
+            head[gone] = blanks
+            if last:
+                heads[at] = head.following
+                fronts[at] = 0
+            else:
+                fronts[at] = behind
+            self._staged = staged
+            counts[at] = staged_count
+            limit -= count
+            limit_bytes -= totals[count - 1]
+            if not last or limit_bytes <= 0:
+                break
+        self._cut(at)
 
     def ticket(self) -> int:
         """A point in the order of entries: those that are in here now come before it."""

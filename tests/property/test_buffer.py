@@ -6,7 +6,7 @@ import threading
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -157,8 +157,16 @@ class AnyUse(RuleBasedStateMachine):
 
     def _queued(self) -> dict[int, list[int]]:
         """The numbers that stand in each level's queue: an eviction reaches these, not what the sender looks at."""
-        fronts, queues = self.buffer._fronts, self.buffer._queues
-        return {at: [int(text) for text in queue[fronts[at] + 5 :: 9]] for at, queue in enumerate(queues)}
+        return {at: [int(text) for text in self._parts(at)[5::9]] for at in range(len(BUCKETS))}
+
+    def _parts(self, at: int) -> list[Any]:
+        """What stands in a level's queue, all segments in a row, without the blanks."""
+        segment = self.buffer._heads[at]
+        parts: list[Any] = []
+        while segment is not self.buffer._queues[at]:
+            parts += segment
+            segment = segment.following
+        return [*parts, *segment][self.buffer._fronts[at] :]
 
 
 TestAnyUse = AnyUse.TestCase

@@ -222,22 +222,6 @@ def test_a_drop_is_counted_though_signals_interrupt_it_twice(closed: bool) -> No
     assert sum(totals.dropped) == 1
 
 
-@pytest.mark.parametrize("how", ["taken", "evicted"])
-def test_what_has_left_takes_no_room(how: str) -> None:
-    """However many records pass through, the room of those that have left is given back, and their order is kept."""
-    caller = one_caller(50, 1 << 20, "drop_oldest")
-    most = 0
-    for number in range(5000):
-        caller.put(INFO)
-        if how == "taken" and number % 7 == 0:
-            drain(caller.buffer)
-        most = max(most, sum(map(len, caller.buffer._queues)))
-    assert most < 9 * 1000
-    left = 1 if how == "taken" else 50  # 4998 is a multiple of seven
-    assert caller.buffer.records == left
-    assert numbers(drain(caller.buffer)) == list(range(5000 - left, 5000))
-
-
 class Held:
     """Something that hangs on a record."""
 
@@ -257,24 +241,6 @@ def test_what_has_left_is_let_go(how: str) -> None:
         for _ in range(4):
             caller.put(INFO)
     assert gone() is None
-
-
-class Tight(list[Any]):
-    """A list for which no memory is left when something is deleted from it."""
-
-    def __delitem__(self, at: Any) -> None:
-        raise MemoryError
-
-
-@pytest.mark.parametrize("how", ["taken", "evicted"])
-def test_nothing_is_lost_where_no_memory_is_left_to_give_back(how: str) -> None:
-    """Records that were taken arrive, and those that need room get it, though the room of the others stays taken."""
-    caller = one_caller(1000 if how == "taken" else 50, 1 << 20, "drop_oldest")
-    caller.buffer._queues = tuple(Tight() for _ in BUCKETS)
-    for _ in range(1000):
-        caller.put(INFO)
-    assert numbers(drain(caller.buffer)) == list(range(0 if how == "taken" else 950, 1000))
-    check_law(caller.buffer, [caller], 1000 - sum(caller.dropped().values()))
 
 
 def test_drops_remember_their_first_and_last_time() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from logbus.counters import read_page
-from logbus.producers.producer import Stats
+from logbus.producers.stats import Stats
 from tests.peer import Peer
 from tests.producing import check_law, emit, make, page_of
 

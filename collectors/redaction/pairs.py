@@ -165,8 +165,9 @@ def mask_pairs(text: str, keys: SecretKeys, work: Work | None = None) -> str:
 
 def pair_signs(keys: SecretKeys) -> str:
     """A pattern for RE2 that is found in every text that :func:`mask_pairs` changes; case does not count."""
-    words = "|".join(re.escape(literal) for literal in keys.literals)
-    key = rf"(?:{words})(?:[\w.\-]|[^\x00-\x7f])*(?: [a-z][a-z])?"
+    # A literal alone would be in many texts more, such as "http://session-4711:": all of the field has to be there.
+    words = "|".join(r"[_.\- ]*".join(map(re.escape, run)) for run in keys.runs)
+    key = rf"(?:{words})(?:[\w.\-]|[^\x00-\x7f])*"
     colours = r"(?:(?:\x1b|\\+(?:x1b|033|u001b|e))\[[0-9;]*[mk])*"
     entity = r"&(?:quot|apos|#0?3[49]|#x2[27]);"
     quote = rf"""(?:\\*["'\]]|%(?:25)*(?:5d|22|27)|{entity}|\\+u002[27])"""
@@ -195,7 +196,7 @@ def _places(lowered: str, literals: tuple[str, ...]) -> tuple[list[int], int]:
     """Where the literals begin, from left to right, up to a place behind which there are too many."""
     places: list[int] = []
     limit = len(lowered)
-    for literal in literals:
+    for literal in [literal for literal in literals if literal in lowered]:
         at = lowered.find(literal)
         most = len(places) + _MOST_PLACES
         while at >= 0:
@@ -229,17 +230,9 @@ def _verdict(text: str, begin: int, end: int, keys: SecretKeys) -> tuple[Verdict
 
 def _span(text: str, begin: int, end: int) -> tuple[int, int, int] | None:
     """Where the value of a key begins and ends, and where to look on; None when no value follows the key."""
-    if named := _VALUE_OF.match(text, end):
-        start, stop = _value(text, text[begin:end].lower(), ":", named.end())
-        return start, stop, named.end()
-    if given := _INPUT.match(text, end):
-        stop = text.find(_INPUT_END, given.end())
-        return given.end(), len(text) if stop < 0 else stop, given.end()
-    if located := _LOCATED.match(text, end):
-        start, stop = _value(text, "", ":", located.end())
-        return start, stop, located.end()
-    if (part := _PART.match(text, end)) and _PART_NAME.search(text, max(0, begin - 16), begin):
-        return part.end(), _part_end(text, part.end()), part.end()
+    # Between "=" or ":" and a value there is nothing else.
+    if text[end : end + 1] not in ("=", ":") and (apart := _apart(text, begin, end)):
+        return apart
     separator = _SEPARATOR.match(text, end)
     if separator is None:
         return _without_separator(text, begin, end)
@@ -265,6 +258,22 @@ def _span(text: str, begin: int, end: int) -> tuple[int, int, int] | None:
     if start == at and (sign == ":" or sign == "="):
         stop = _more_lines(text, begin, at, stop)
     return start, stop, at
+
+
+def _apart(text: str, begin: int, end: int) -> tuple[int, int, int] | None:
+    """The value of a key that stands apart from it: in another field beside it, or on another line."""
+    if named := _VALUE_OF.match(text, end):
+        start, stop = _value(text, text[begin:end].lower(), ":", named.end())
+        return start, stop, named.end()
+    if given := _INPUT.match(text, end):
+        stop = text.find(_INPUT_END, given.end())
+        return given.end(), len(text) if stop < 0 else stop, given.end()
+    if located := _LOCATED.match(text, end):
+        start, stop = _value(text, "", ":", located.end())
+        return start, stop, located.end()
+    if (part := _PART.match(text, end)) and _PART_NAME.search(text, max(0, begin - 16), begin):
+        return part.end(), _part_end(text, part.end()), part.end()
+    return None
 
 
 def _part_end(text: str, at: int) -> int:

@@ -5,7 +5,9 @@ all texts hold nothing, or are known. So a batch is looked at as a whole. Each o
 that were clean before are taken out, as are texts that were suspicious before, which are remembered with their masked
 form. The others are joined, and RE2 goes through them with one pattern that is found wherever something could be masked
 (``probe``). Only texts in which it is found meet the passes of
-``mask.py``, each once, and what changed is put in its places.
+``mask.py``, each once and only those that could find something, and what changed is put in its places. URLs with
+credentials and nothing else, which are new in each record where each session has a user of its own, go before all that
+a way of their own (``mask_lone_urls``).
 
 A newline stands between the joined texts, and no text is missed for what reaches across it. A search begins before a
 text, and what it finds is the leftmost match from there. If a text has a match of its own, the leftmost one begins in
@@ -42,7 +44,17 @@ from logbus.collectors.redaction.leaves import (
     replace_numbers,
     replace_raised,
 )
-from logbus.collectors.redaction.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict, Work, mask_text, probe
+from logbus.collectors.redaction.mask import (
+    DEFAULT_FIELDS,
+    MASK,
+    SecretKeys,
+    Signs,
+    Verdict,
+    Work,
+    mask_lone_urls,
+    mask_text,
+    probe,
+)
 from logbus.collectors.unwanted import Wants, leave_out
 from logbus.errors import ConfigurationError
 
@@ -73,6 +85,7 @@ class Redactor:
         self._rules = tuple(fields), tuple(patterns)
         self._keys = SecretKeys(self._rules[0])
         self._probe = probe(self._keys)
+        self._signs = Signs(self._keys)
         self._erasers = _erasers(self._rules[1])
         #: Messages and names without anything suspicious.
         self._clean: set[str] = set()
@@ -196,15 +209,26 @@ class Redactor:
         except TypeError:  # scalars that are no texts, which few batches have
             texts = [value for value in texts if type(value) is str]
             whole = "\n".join(texts)
+        lone = mask_lone_urls(texts, self._signs, work) if "@" in whole and not self._erasers else {}
+        if lone:
+            changed.update({text: new for text, new in lone.items() if new != text})
+            if len(known) + len(lone) > _TEXTS_KEPT:
+                known.clear()
+            if len(lone) <= _TEXTS_KEPT:
+                known.update(lone)
+            texts = [text for text in texts if text not in lone]
+            whole = "\n".join(texts)
         suspects = self._suspects(texts, _utf8(whole))
         if self._erasers:
             asked = numbers.union(texts)
             for eraser in self._erasers:
                 suspects |= eraser.suspects(asked)
-        if len(whole) <= _TEXT_CHARS * len(texts):  # most are short, and giants are not worth the memory
+        if clean := messages.difference(suspects, met, lone):
+            if sum(map(len, clean)) > _TEXT_CHARS * len(clean):  # giants are not worth the memory
+                clean = {text for text in clean if len(text) <= _TEXT_CHARS}
             if len(self._clean) >= _TEXTS_KEPT:
                 self._clean.clear()
-            self._clean |= messages.difference(suspects, met)
+            self._clean |= clean
         if suspects:
             for text in sorted(suspects, key=len):  # a giant that takes all the steps there are comes last
                 new = self._mask(text, work)
@@ -220,7 +244,7 @@ class Redactor:
         new = text
         for eraser in self._erasers:
             new = eraser.erase(new, work)
-        return mask_text(new, self._keys, work)
+        return mask_text(new, self._keys, work, self._signs)
 
     def _suspects(self, texts: list[str], whole: bytes) -> set[str]:
         """Those of the texts, which are joined to one, in which there may be something to mask."""

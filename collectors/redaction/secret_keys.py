@@ -68,7 +68,13 @@ class SecretKeys:
             if not words:
                 raise ConfigurationError([f"redaction.fields: {field!r}: expected a key with a letter or digit"])
             self._runs.add(words)
-            literals.add(words[-1] if len(words[-1]) > 2 else max(words, key=len))
+            literals.add(_literal(words))
+        alone = [run for run in self._runs if len(run) == 1]
+        #: Runs of words, of which one is in every key that is not PLAIN, with nothing or with ``_``, ``-`` or ``.``
+        #: between its words; those that the last word of another gives away are left out.
+        self.runs: tuple[tuple[str, ...], ...] = tuple(
+            sorted(run for run in self._runs if not any(one[0] in run[-1] for one in alone if one != run))
+        )
         self._last = self._runs & _LAST
         self._runs -= _LAST
         self._joined = {"".join(run) for run in self._runs}
@@ -80,6 +86,7 @@ class SecretKeys:
         self.literals: tuple[str, ...] = tuple(
             sorted(one for one in literals if not any(other in one for other in literals if other != one))
         )
+        self._needs = tuple((one, self._beside(one)) for one in self.literals)
 
     def verdict(self, key: str) -> Verdict:
         """Whether the value of this key is secret."""
@@ -96,7 +103,23 @@ class SecretKeys:
         """Whether two words that stand side by side in prose, such as "API key", are a field, or its plural."""
         return fold(f"{first} {second}") in self._spaced
 
+    def _beside(self, literal: str) -> tuple[str, ...]:
+        """Texts of which one is in a secret key beside the literal: ``id`` for ``session``; none if none has to be."""
+        runs = [run for run in self._runs | self._last if literal in _literal(run)]
+        others = {max([word for word in run if word != _literal(run)], key=len, default="") for run in runs}
+        return () if "" in others else tuple(sorted(others))
+
+    def _may_be_secret(self, key: str) -> bool:
+        """Whether the key has the letters of a field, in a tenth of the time that it takes to judge."""
+        folded = fold(key)
+        for literal, others in self._needs:
+            if literal in folded and (not others or any(other in folded for other in others)):
+                return True
+        return False
+
     def _judge(self, key: str) -> Verdict:
+        if not self._may_be_secret(key):
+            return Verdict.PLAIN
         words = _words(key)
         if not words:
             return Verdict.PLAIN
@@ -122,6 +145,11 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")  # bytes: ASCII only
+
+
+def _literal(run: tuple[str, ...]) -> str:
+    """The word of a field by which it is sought: the last one, or the longest where that is short."""
+    return run[-1] if len(run[-1]) > 2 else max(run, key=len)
 
 
 def _words(key: str) -> tuple[str, ...]:

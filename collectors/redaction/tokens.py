@@ -125,12 +125,14 @@ _PROSE: Final = frozenset(
     "token tokens auth authentication authorization scheme header headers is was or and of not for".split()
 )
 
-#: What RE2 has to find in a text that :func:`mask_tokens` or :func:`mask_schemes` may change; case does not count.
+#: What RE2 has to find in a text that :func:`mask_schemes` may change; case does not count.
+SCHEME_SIGN: Final = rf"(?:{'|'.join(SCHEMES)})(?:[ \t+]|%(?:25)*20)"
+#: The same for :func:`mask_tokens`: one of these.
 SIGNS: Final = (
     r"gh[oprsu]_", r"github_pat_", r"glpat-", r"xox[a-z]-", r"xapp-", r"hooks\.slack\.com/", r"k_live_", r"k_test_",
     r"whsec_", r"sk-[a-z0-9_-]{20}", r"aiza", r"ya29\.", r"gocspx-", r"sg\.[a-z0-9_-]{16}", r"npm_", r"pypi-", r"hf_",
     r"hvs\.", r"bot[0-9]{6}", r"age-secret-key-1", r"eyj", r"akia[a-z0-9]{4}", r"asia[a-z0-9]{4}", r"<cookie ",
-    r"<simplecookie: ", r"<morsel: ", r"cookie\(", r"(?:bearer|basic)(?:[ \t+]|%(?:25)*20)",
+    r"<simplecookie: ", r"<morsel: ", r"cookie\(",
     r"hvb\.[a-z0-9_-]{20}", r"gl[rd]t-[a-z0-9_.-]{16}", r"do[opr]_v1_", r"shp(?:at|ca|pa|ss)_", r"dckr_pat_", r"gsk_",
     r"xai-[a-z0-9_]{32}", r"nvapi-", r"lin_api_", r"rubygems_", r"atatt3", r"nrak-", r"dapi[0-9a-f]{32}",
     r"key-[0-9a-f]{32}", r"/api/webhooks/", r"\.webhook\.office\.com/", r"ls0tls1crudjti", r"private-lines: ",

@@ -21,6 +21,8 @@ from logbus.collectors.redaction.work import MASK, Work
 _MOST_SIGNS: Final = 16
 #: Characters of a word in which credentials are looked for; a longer one that may hold some is masked whole.
 _WORD_CHARS: Final = 4096
+#: Characters of a text that may be a plain URL and nothing else.
+_LONE_CHARS: Final = 256
 #: Steps for a word, and characters that take about as long as a step where the word is no plain URL.
 _WORD_STEPS: Final = 4
 _CHARS_PER_STEP: Final = 10
@@ -32,6 +34,11 @@ _WORD = re.compile(r'[^\s"<>`]*+')
 # The word of nearly every proxy, for which one pattern does what all of them would.
 _PLAIN = re.compile(
     r"""([^@%]*:(?:\\*+/){2}(?![0-9]{1,3}\.[0-9])[^\s/?#"<>`:@%]*:)[^\s/?#"<>`@%]*(@[^@%:]*(?::[0-9]{1,5}(?![\w.\-])[^@%]*)?)"""
+)
+# The same for a text that is such a word as a whole and nothing else; there is no option before it either.
+_LONE = re.compile(
+    r"""([^\s"<>`=@%:/\\]*+://(?![0-9]{1,3}\.[0-9])[^\s"<>`=@%:/?#\\]*+:)[^\s"<>`=@%/?#\\]*+"""
+    r"""(@[^\s"<>`=@%:/?#\\]*+(?::[0-9]{1,5}+)?+(?:[/?#][^\s"<>`=@%:\\]*+)?+)"""
 )
 _URL = re.compile(r'(:(?:\\*+/){2})([^\s/?#"<>`]*)@')
 _URL_SLASHED = re.compile(
@@ -111,6 +118,12 @@ def mask_urls(text: str, work: Work | None = None) -> str:
         done = end
         sign = _SIGN.search(text, end)
     return "".join((*kept, text[done:])) if kept else text
+
+
+def mask_lone(text: str) -> str | None:
+    """What :func:`mask_urls` makes of a text that is one plain URL with a user; None for a text that may be another."""
+    found = _LONE.fullmatch(text) if len(text) <= _LONE_CHARS and text.count("//") == 1 else None
+    return f"{found[1]}{MASK}{found[2]}" if found else None
 
 
 def _mask_word(word: str) -> str:

@@ -18,11 +18,18 @@ from logbus.collectors.redaction import pairs, pem, tokens, userinfo
 from logbus.collectors.redaction.mask import DEFAULT_FIELDS, MASK, SecretKeys, Verdict
 
 
+class PlainKeys(SecretKeys):
+    """The same keys, each judged in full."""
+
+    def _may_be_secret(self, key: str) -> bool:
+        return True
+
+
 class PlainRedactor:
     """The meaning of redaction with these fields and patterns."""
 
     def __init__(self, fields: tuple[str, ...] = DEFAULT_FIELDS, patterns: tuple[str, ...] = ()) -> None:
-        self.keys = SecretKeys(fields)
+        self.keys = PlainKeys(fields)
         self.patterns = [re2.compile(pattern) for pattern in patterns]
 
     # ── one text ────────────────────────────────────────────────────────────────────────────────────────────────

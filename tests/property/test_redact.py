@@ -13,31 +13,11 @@ from logbus.collectors.redaction.mask import DEFAULT_FIELDS, SecretKeys, mask_te
 from logbus.collectors.redaction.redact import Redactor
 from tests.property.batches import SCALARS, TEXTS, batch_of, payload_of
 from tests.property.plain_redaction import PlainRedactor
+from tests.property.suspicious import SUSPICIOUS, URLS
 
 KEYS = SecretKeys(DEFAULT_FIELDS)
 PLAIN = PlainRedactor()
-#: Pieces of which secrets and their surroundings are made, and what disturbs them.
-_PIECES = (
-    "password token Api-Key apiKey Authorization cookie auth tokens author session_id pwd "
-    "Basic Bearer dXNlcjpwYXNz u:p "
-    "= : , ; & \" ' \\ \\\" b' ( ) [ ] { } < > :// http:// @ / ? # %40 %3A%2F%2F %3A h:80 "
-    ". - _ *** x1 0 \u212a \u0130 é \ud7ff "
-    # Forms of their own, whole and in parts.
-    "--password -H value name= \\n \\x1b %25 %253D %2526 -> => \x1b[31m \x1b[0m <ns: </ failed "
-    "-u [type=x,\u00a0input_value= ,\u00a0input_type= "
-    "1.2.3.4:80:u: h.x:80 pass ghp_abcdefgh01234567 xoxb-12345678-a sk-abcdefghij0123456789 eyJhbGciOi "
-    ".eyJzdWIiOi . AKIAABCDEFGH01234567 wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY deadbeef <Cookie Cookie(name='a' "
-    "&quot; &#39; \\u0022 \\u003d \uff1a \uff1d \u200b \\r\\n \\x1b[31m u' \u201c \u201d ` api key session id "
-    ":| [not LIKE in\u00a0( "
-    'name=" \r\n\r\n -- login is IDENTIFIED\u00a0BY mysql -pw ?code=abcdefgH1 1.2.3.4:80@u: AUTH\u00a0PLAIN '
-    "\u00a0[not\u00a0formatted\u00a0with\u00a0( ----\u00a0BEGIN\u00a0PRIVATE\u00a0KEY\u00a0---- Private-Lines:\u00a01 "
-    "sha256: mailto: -----BEGIN\u00a0PRIVATE\u00a0KEY----- -----END\u00a0PRIVATE\u00a0KEY----- MIIE"
-).split(" ")
-PIECES = tuple(piece.replace("\u00a0", " ") for piece in _PIECES)
-SUSPICIOUS = st.lists(st.sampled_from([*PIECES, " ", "\n", "\n  ", "\u00a0", "\u2028", " for h/>"]), max_size=9).map(
-    "".join
-)
-ANY_TEXT = SUSPICIOUS | TEXTS
+ANY_TEXT = SUSPICIOUS | URLS | TEXTS
 VALUES = SUSPICIOUS | SCALARS
 TREES = st.recursive(
     VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3), max_leaves=6

@@ -5,9 +5,19 @@ import time
 
 import pytest
 
-from logbus.collectors.redaction.mask import DEFAULT_FIELDS, MAX_CHARS, SecretKeys, Work, mask_text, probe
+from logbus.collectors.redaction.mask import (
+    DEFAULT_FIELDS,
+    MAX_CHARS,
+    SecretKeys,
+    Signs,
+    Work,
+    mask_lone_urls,
+    mask_text,
+    probe,
+)
 
 KEYS = SecretKeys(DEFAULT_FIELDS)
+SIGNS = Signs(KEYS)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +55,82 @@ def test_texts_without_secrets_stay_and_are_not_even_looked_at(text: str) -> Non
     """Prose, addresses and URLs without credentials stay, and the probe finds nothing in them."""
     assert mask_text(text, KEYS) == text
     assert probe(KEYS).search(text.encode()) is None
+
+
+def test_the_url_of_a_proxy_is_masked_the_short_way() -> None:
+    """URLs with credentials and nothing else are masked together, also those with a user for each session."""
+    urls = {
+        "http://user:pw@host": "http://user:***@host",
+        "http://session-4711-user:p:w@proxy-07.example.net:8080": "http://session-4711-user:***@proxy-07.example.net:8080",
+        "socks5://u:p@10.0.0.1:1080/x//": None,
+        "HTTPS://U:P@H:1/a?b#c": "HTTPS://U:***@H:1/a?b#c",
+        "http://u:***@h": "http://u:***@h",
+        "http://h:80": None,
+    }
+    expected = {url: masked for url, masked in urls.items() if masked is not None}
+    assert mask_lone_urls(urls, SIGNS, Work()) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://u:p@token.example.net:80",
+        "http://api-key:p@h",
+        "http://u:p@api.telegram.org/bot123456:" + "a" * 30,
+        "http://u:p@h/ghp_abcdefgh01234567",
+        "http://u:p@h?token=abc",
+        "http://u:p@h/x?next=http://v:q@i",
+        "http://u:p@ss@h",
+        "http://token@h",
+        "http://u:p@h and more",
+        "http://u:p@h\ntoken: abc",
+        r"http:\/\/u:p@h",
+        "http://u:p%40@h",
+        "http://1.2.3.4:80@u:p",
+        "http://1.2.3.4:80@u:1234",
+        "http://u:p@h:123456",
+        "http://u:p@h:80:v:q",
+        f"http://u:p@h/{'x' * 300}",
+    ],
+)
+def test_urls_beside_which_there_may_be_more_go_the_long_way(text: str) -> None:
+    """What may hold another secret than one password, or is written in another way, meets all the passes."""
+    urls = ["http://u:p@h", text]
+    assert mask_lone_urls(urls, SIGNS, Work()) == {"http://u:p@h": "http://u:***@h"}
+
+
+def test_lone_urls_for_which_no_steps_are_left_go_the_long_way() -> None:
+    """The short way takes its steps like every other, and where there are none it masks nothing."""
+    work = Work()
+    found = mask_lone_urls([f"http://u{number}:p@h" for number in range(5000)], SIGNS, work)
+    assert len(found) == 800
+    assert work.left == 0
+    assert not work.overrun
+    assert mask_text("http://u:p@h", KEYS, work) == "***"
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("connecting via http://session-4711-user:***@proxy.example.net:8080", ()),
+        ("the key of the session, the API and its id", ()),
+        ("cache key=7 in session: new", ()),
+        ("ghp_abcdefgh01234567", (Signs.TOKENS,)),
+        ("Bearer abc", (Signs.SCHEMES,)),
+        ("session id: 7", (Signs.PAIRS,)),
+        ("API key: 7", (Signs.PAIRS,)),
+    ],
+)
+def test_a_text_is_asked_for_the_passes_that_it_needs(text: str, passes: tuple[int, ...]) -> None:
+    """A pass is made where all that its key or prefix consists of is in the text, with what follows it."""
+    assert SIGNS.passes(text) == passes
+
+
+def test_a_long_text_is_masked_without_being_asked() -> None:
+    """In a text of any length what is masked is the same, with signs and without."""
+    text = "see http://u:p@h with token=abc " + "and Bearer abcd1 ghp_abcdefgh01234567 " * 20
+    assert mask_text(text, KEYS, signs=SIGNS) == mask_text(text, KEYS)
+    assert "abc" not in mask_text(text, KEYS, signs=SIGNS)
 
 
 def test_what_is_longer_than_any_text_of_a_producer_is_cut() -> None:

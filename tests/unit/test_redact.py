@@ -341,6 +341,17 @@ def test_call_sites_with_giant_names_are_not_remembered() -> None:
     assert [site.logger for site in redactor._clean_sites] == ["app"]
 
 
+def test_giants_are_not_remembered_for_their_short_neighbours() -> None:
+    """A long message or name is not kept because there are many short texts in its batch: others come with the next."""
+    redactor = Redactor()
+    for number in range(8):
+        extras = [_record(extra={"request_id": f"r-{number}-{at}"}) for at in range(99)]
+        payload = payload_of(*extras, _record(f"{number}{'x' * 9000}"), threads=[f"{number}{'y' * 9000}"])
+        payload[1] += [[f"l-{number}-{at}", 20, "INFO", "m", f"f-{number}-{at}", 7, "c"] for at in range(99)]
+        redactor.redact(batch_of(payload))
+    assert sum(map(len, redactor._clean)) < 1000
+
+
 def test_errors_of_pydantic_are_masked_by_their_location() -> None:
     """The input of a field that is a secret stands beside the name of the field, not under it."""
     errors = [{"loc": ["body", name], "msg": "m", "input": "hunter2"} for name in ("password", "city")]

@@ -54,6 +54,12 @@ def test_literals_are_few() -> None:
     )
 
 
+def test_runs_say_what_a_secret_key_consists_of() -> None:
+    """A field is left out only where another one is in its last word: beside it a key may go on in the next word."""
+    keys = SecretKeys(["pass", "password", "db_pass", "session_id", "sess", "api_key"])
+    assert keys.runs == (("api", "key"), ("pass",), ("sess",), ("session", "id"))
+
+
 def test_a_field_without_a_word_is_refused() -> None:
     """A field with neither letter nor digit can't match and is a configuration error."""
     with pytest.raises(ConfigurationError, match=r"redaction\.fields: '--'"):

@@ -1,8 +1,8 @@
 """``python -m benchmarks.guard``: whether a record has become dearer since the baseline, by counted instructions.
 
 Usage: ``python -m benchmarks.guard [--only NAMES] [--update] [--json] [--profile NAME] [--python PYTHON]``. Prints a
-row for each workload, and exits 1 when one is dearer than its tolerance allows, 2 when there is nothing to compare
-with.
+row for each workload, and exits 1 when one is dearer than its tolerance allows; 0 when nobody has measured this Python
+before, since then nothing can be; 2 when a workload fails, 130 when it was interrupted.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from benchmarks.guard.catalogue import WORKLOADS, chosen
-from benchmarks.guard.compare import Baseline, Row, compare
-from benchmarks.guard.meter import METERS, Meter, measure, meter, version_of
+from benchmarks.guard.catalogue import FLOOR, WORKLOADS, chosen
+from benchmarks.guard.compare import OTHER_BUILD, Baseline, Row, compare
+from benchmarks.guard.meter import LAYOUTS, METERS, Meter, measure, meter, version_of
 from benchmarks.guard.profile import profile
 
 BASELINE: Final = Path(__file__).with_name("baseline.json")
@@ -30,6 +30,14 @@ _COLUMNS: Final = "{:<22} {:>12} {:>8} {:>9} {:>8}  {}"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what is asked for; the exit status."""
+    try:
+        return _guard(arguments)
+    except KeyboardInterrupt:
+        print("interrupted: no baseline was changed", file=sys.stderr)
+        return 130
+
+
+def _guard(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.guard", description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default="", help="these workloads, or all whose names begin so: handler,collector")
     parser.add_argument("--update", action="store_true", help="make what is found the baseline")
@@ -47,26 +55,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     python = os.path.abspath(shutil.which(asked.python) or asked.python)  # not resolved: a venv is known by its link
     try:
         workloads = chosen(asked.only)
+        by = meter(asked.meter or ("callgrind" if asked.profile else ""))
     except ValueError as error:
         parser.error(str(error))
-    by = meter(asked.meter or ("callgrind" if asked.profile else ""))
+    version, build = version_of(python)
+    baseline = Baseline.read(asked.baseline)
+    before = baseline.figures(by.name, version)
+    other = baseline.build(by.name, version) not in (None, build)
+    tolerance = max(by.tolerance, OTHER_BUILD if other else 0.0)
     try:
         with tempfile.TemporaryDirectory(prefix="guard-") as directory:
             if asked.profile:
                 print(profile(python, asked.profile, Path(directory)))
                 return 0
-            found, absent = measure(by, python, workloads, Path(directory), _tell)
+            place = Path(directory)
+            measured = measure(by, python, workloads, place, _tell, LAYOUTS if asked.update else LAYOUTS[:1])
+            rows = compare(workloads, measured.found, measured.absent, before, tolerance)
+            suspects = {row.name for row in rows if row.verdict == "dearer"}
+            if suspects and not asked.update:  # or it is bad luck in memory
+                again = measure(
+                    by, python, [one for one in workloads if one.name in {FLOOR, *suspects}], place, _tell, LAYOUTS
+                )
+                measured.found |= again.found
+                rows = compare(workloads, measured.found, measured.absent, before, tolerance)
     except RuntimeError as error:  # a workload that does not do what it should is a finding, not a figure
         print(error, file=sys.stderr)
         return 2
     finally:
         _tell("")
-    version, build = version_of(python)
-    baseline = Baseline.read(asked.baseline)
-    rows = compare(workloads, found, absent, baseline.figures(by.name, version), by.tolerance)
     said = verdict(rows, by, version, baseline)
+    if other:
+        said.insert(
+            1, f"the baseline is of another build ({baseline.build(by.name, version)}; here {build}): it is rough"
+        )
     if asked.update:
-        baseline.put(by.name, version, build, found)
+        baseline = Baseline.read(asked.baseline)  # this took minutes: another way or Python may have been put there
+        baseline.put(by.name, version, build, measured.found)
         baseline.keep(by.name, version, [one.name for one in WORKLOADS])
         baseline.write(asked.baseline)
         said.append(f"what was found is the baseline from now on: {asked.baseline}")
@@ -75,11 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(document, indent=1))
     else:
         print("\n".join([*table(rows), "", *said]))
-    if asked.update:
-        return 0
-    if not any(row.before is not None for row in rows):
-        return 2
-    return 1 if any(row.fails for row in rows) else 0
+    return 1 if any(row.fails for row in rows) and not asked.update else 0
 
 
 def table(rows: Sequence[Row]) -> list[str]:
@@ -108,8 +128,7 @@ def verdict(rows: Sequence[Row], by: Meter, python: str, baseline: Baseline) -> 
         lines.append(f"cheaper; so that it stays so: python -m benchmarks.guard --update --only {cheaper}")
     if not any(row.before is not None for row in rows):
         known = ", ".join(baseline.pythons(by.name)) or "none"
-        lines.append(f"nothing to compare with: no baseline by {by.name} for Python {python} (there are: {known})")
-        lines.append("--update makes one")
+        lines.append(f"no baseline for {python} by {by.name} (there are: {known}): --update writes one")
     elif not any(row.fails for row in rows):
         lines.append("nothing is dearer than allowed")
     return lines

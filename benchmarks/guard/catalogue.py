@@ -61,6 +61,7 @@ WORKLOADS: Final = (
         ("collector.decode", "a frame checked and decoded"),
         ("collector.redact", "the same, and redacted by the default rules"),
         ("collector.redact.new", "the same, each message for the first time"),
+        ("collector.redact.fresh", "the same, and each URL with credentials that were never there before"),
         ("collector.encode", "the same, routed to one sink and encoded as JSON"),
         ("collector.turn", "all that a record costs the collector: from the frame to the file, ledger included"),
         ("collector.filtered", "as collector.encode, for a sink whose condition a tenth of the records meets"),

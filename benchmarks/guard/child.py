@@ -1,11 +1,15 @@
-"""The process that is measured: ``python -m benchmarks.guard.child NAME COUNT …`` runs one workload so many records.
+"""The process that is measured: ``python -m benchmarks.guard.child LAYOUT NAME COUNT …`` runs one workload so often.
 
 First it runs once unmeasured: caches are filled, and the interpreter has adapted its bytecode. Then nothing collects
 garbage, and around each count stands a call of ``getppid``, which nobody else makes: callgrind takes it for the mark.
-It prints one line of JSON: how many objects that the garbage collector has to watch are left for each record, or why
-the workload can't be measured here.
+It prints one line of JSON: how many objects that the garbage collector has to watch are left for each record, how often
+each wakes another thread, or why the workload can't be measured here.
 
 With ``--clock`` it is measured by time instead: each count is run in turns with the floor, and the line has the ratios.
+
+The interpreter's cache of methods goes by addresses, those of names among them: where two that are in use meet in one
+place, one of them is looked up anew each time, which is up to 1 % of a record. Whoever wants to know whether a figure
+has such bad luck asks for another LAYOUT, a number: by it everything lies elsewhere in memory.
 """
 
 from __future__ import annotations
@@ -27,6 +31,9 @@ from benchmarks.guard.prepared import NotHereError, Prepared
 
 #: Where the parent finds the names of Python's functions, in the directory where the process was started.
 FUNCTIONS: Final = "functions.map"
+#: By so many objects of each size the next layout differs, and the size up to which objects share pages.
+_SHIFTED: Final = 37
+_SMALL_BYTES: Final = 512
 
 
 def prepare(wanted: Workload, directory: Path) -> Prepared:
@@ -41,14 +48,17 @@ def counted(wanted: Workload, counts: Sequence[int], directory: Path) -> dict[st
     prepared = prepare(wanted, directory)
     prepared.run(wanted.records)
     _still()
-    watched = [gc.get_count()[0]]
+    watched, woken = [gc.get_count()[0]], _woken(prepared)
     for count in counts:
         os.getppid()
         prepared.run(count)
         watched.append(gc.get_count()[0])
     os.getppid()
     _check(wanted, prepared, wanted.records + sum(counts))
-    return {"watched": (watched[-1] - watched[-2]) / counts[-1]}
+    return {
+        "watched": (watched[-1] - watched[-2]) / counts[-1],
+        "woken": (_woken(prepared) - woken) / sum(counts),
+    }
 
 
 def clocked(wanted: Workload, counts: Sequence[int], directory: Path) -> dict[str, Any]:
@@ -57,7 +67,7 @@ def clocked(wanted: Workload, counts: Sequence[int], directory: Path) -> dict[st
     for prepared in both:
         prepared.run(wanted.records)
     _still()
-    ratios = []
+    ratios, woken = [], _woken(both[1])
     for number, count in enumerate(counts):
         taken = [0.0, 0.0]
         for side in (0, 1) if number % 2 else (1, 0):
@@ -66,7 +76,11 @@ def clocked(wanted: Workload, counts: Sequence[int], directory: Path) -> dict[st
             taken[side] = time.thread_time() - begun
         ratios.append(taken[1] / taken[0])
     _check(wanted, both[1], wanted.records + sum(counts))
-    return {"ratios": ratios}
+    return {"ratios": ratios, "woken": (_woken(both[1]) - woken) / sum(counts)}
+
+
+def _woken(prepared: Prepared) -> int:
+    return 0 if prepared.woken is None else prepared.woken()
 
 
 def _still() -> None:
@@ -83,12 +97,14 @@ def _check(wanted: Workload, prepared: Prepared, expected: int) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Measures as it is told to."""
     run = clocked if arguments[0] == "--clock" else counted
-    name, *counts = arguments[run is clocked :]
+    layout, name, *counts = arguments[run is clocked :]
+    elsewhere = [bytes(size) for size in range(1, _SMALL_BYTES, 16) for _ in range(_SHIFTED * int(layout))]
     with tempfile.TemporaryDirectory(prefix="guard-") as directory:
         try:
             answer = run(workload(name), [*map(int, counts)], Path(directory))
         except NotHereError as error:
             answer = {"absent": str(error)}
+    del elsewhere
     _keep_functions()
     print(json.dumps(answer))
     return 0

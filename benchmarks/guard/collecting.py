@@ -64,6 +64,11 @@ def collector_redact_new(_: Path) -> Prepared:
     return _staged(Redactor().redact, payloads=_payloads(" ({})"))
 
 
+def collector_redact_fresh(_: Path) -> Prepared:
+    """The same with URLs, too, whose credentials nobody has seen before: those of a session for each request."""
+    return _staged(Redactor().redact, payloads=_payloads(" ({})", "session-{}-user"))
+
+
 def collector_encode(_: Path) -> Prepared:
     """The same, through the filter of a sink that takes all, and encoded as JSON."""
     return _chosen(SinkFilter(), FRAME_RECORDS)
@@ -228,12 +233,13 @@ def _numbered(payloads: Sequence[bytes]) -> Iterator[bytes]:
     )
 
 
-def _payloads(end: str = "") -> list[bytes]:
+def _payloads(end: str = "", user: str = "user") -> list[bytes]:
     """The reference records as a worker packs them, at times that are the same in every run.
 
-    Each message goes on with ``end``, in which ``{}`` is the number of the record.
+    Each message goes on with ``end``, and the user's name in each URL begins with ``user``, in which ``{}`` is the
+    number of the record.
     """
-    rows = _Rows(end)
+    rows = _Rows(end, user)
     log_records(cast("logging.Logger", rows), _FRAMES * FRAME_RECORDS)
     groups = [rows.rows[at : at + FRAME_RECORDS] for at in range(0, len(rows.rows), FRAME_RECORDS)]
     return [pack_payload([_SOURCE, list(rows.sites), ["MainThread"], group, []]) for group in groups]
@@ -242,8 +248,9 @@ def _payloads(end: str = "") -> list[bytes]:
 class _Rows:
     """A logger that makes rows of frames of its calls. Logging would take longer than what is measured."""
 
-    def __init__(self, end: str) -> None:
+    def __init__(self, end: str, user: str) -> None:
         self._end = end
+        self._user = f"http://{user}"
         self.sites: dict[tuple[Any, ...], int] = {}
         self.rows: list[list[Any]] = []
 
@@ -253,5 +260,6 @@ class _Rows:
         site = (LOGGER, logging.INFO, "INFO", "record", caller.f_code.co_name, caller.f_lineno, "rotator")
         at = self.sites.setdefault(site, len(self.sites))
         time_us = _BEGUN_US + _STEP_US * len(self.rows)
-        end = self._end.format(len(self.rows))
-        self.rows.append([time_us, at, 0, message % args + end, extra, None, None])
+        number = len(self.rows)
+        extra["proxy_url"] = extra["proxy_url"].replace("http://user", self._user.format(number))
+        self.rows.append([time_us, at, 0, message % args + self._end.format(number), extra, None, None])

@@ -11,9 +11,9 @@ import os
 import shutil
 import statistics
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,8 @@ from benchmarks.guard.compare import Figure
 
 #: How many times as many records the second of two runs has.
 _TIMES: Final = 3
+#: Layouts of memory of which the least counts where one alone may have had bad luck (:mod:`benchmarks.guard.child`).
+LAYOUTS: Final = (0, 1, 2)
 #: Pairs of which the median is taken where time is measured.
 _PAIRS: Final = 21
 
@@ -37,34 +39,45 @@ class Meter:
     of: str
     tolerance: float
     at_once: bool
-    measure: Callable[[str, Workload, Path], Figure | str]
+    measure: Callable[[str, Workload, Path, int], Figure | str]
 
 
-def _callgrind(python: str, wanted: Workload, directory: Path) -> Figure | str:
+def _callgrind(python: str, wanted: Workload, directory: Path, layout: int) -> Figure | str:
     counts = counts_of(wanted)
-    counted = callgrind.count([python, *child(wanted, counts)], len(counts), directory)
+    counted = callgrind.count([python, *child(wanted, counts, layout=layout)], len(counts), directory)
     if "absent" in counted.answer:
         return str(counted.answer["absent"])
-    return _figure(counted.instructions, counts, counted.answer["watched"])
+    return _figure(counted.instructions, counts, counted.answer)
 
 
-def _perf(python: str, wanted: Workload, directory: Path) -> Figure | str:
+def _perf(python: str, wanted: Workload, directory: Path, layout: int) -> Figure | str:
     counts = counts_of(wanted)
     out = directory / f"{wanted.name}.perf"
-    instructions, watched = [], 0.0
+    instructions, answer = [], {"watched": 0.0, "woken": 0.0}
     for count in counts:
-        command = ["perf", "stat", "-x,", "-e", "instructions:u", "-o", str(out), python, *child(wanted, [count])]
+        command = [
+            "perf",
+            "stat",
+            "-x,",
+            "-e",
+            "instructions:u",
+            "-o",
+            str(out),
+            python,
+            *child(wanted, [count], layout=layout),
+        ]
         answer = callgrind.run(command, directory)
         if "absent" in answer:
             return str(answer["absent"])
         instructions.append(perf_count(out.read_text()))
-        watched = answer["watched"]
-    return _figure(instructions, counts, watched)
+    return _figure(instructions, counts, answer)
 
 
-def _clock(python: str, wanted: Workload, directory: Path) -> Figure | str:
-    answer = callgrind.run([python, *child(wanted, [wanted.records] * _PAIRS, "--clock")], directory)
-    return str(answer["absent"]) if "absent" in answer else Figure(None, statistics.median(answer["ratios"]))
+def _clock(python: str, wanted: Workload, directory: Path, layout: int) -> Figure | str:
+    answer = callgrind.run([python, *child(wanted, [wanted.records] * _PAIRS, "--clock", layout=layout)], directory)
+    if "absent" in answer:
+        return str(answer["absent"])
+    return Figure(None, statistics.median(answer["ratios"]), woken=answer["woken"])
 
 
 METERS: Final = (
@@ -75,40 +88,65 @@ METERS: Final = (
 
 
 def meter(name: str = "") -> Meter:
-    """The way of this name, or the best one that works here."""
-    if name:
-        return {one.name: one for one in METERS}[name]
-    works = {"callgrind": callgrind.available(), "perf": _perf_available(), "clock": True}
-    return next(one for one in METERS if works[one.name])
+    """The way of this name, or the best one that works here. Raises ValueError when that of the name does not."""
+    works: Mapping[str, Callable[[], bool]] = {
+        "callgrind": callgrind.available,
+        "perf": _perf_available,
+        "clock": lambda: True,
+    }
+    for one in METERS:
+        if name in ("", one.name) and works[one.name]():
+            return one
+    raise ValueError(f"expected {name}, which is not here or does not work here")
+
+
+@dataclass(slots=True)
+class Measured:
+    """The figures of workloads, the floor among them, and the reasons why others have none."""
+
+    found: dict[str, Figure]
+    absent: dict[str, str]
 
 
 def measure(
-    by: Meter, python: str, workloads: Sequence[Workload], directory: Path, tell: Callable[[str], None]
-) -> tuple[dict[str, Figure], dict[str, str]]:
-    """The figures of these workloads, the floor among them, and the reasons why others have none. ``tell`` hears each.
+    by: Meter,
+    python: str,
+    workloads: Sequence[Workload],
+    directory: Path,
+    tell: Callable[[str], None],
+    layouts: Sequence[int] = (0,),
+) -> Measured:
+    """The figures of these workloads, the floor among them; of several layouts the least. ``tell`` hears each name.
 
-    Raises RuntimeError when one fails.
+    The floor is in all the others' figures, so that it is always the least of :data:`LAYOUTS`. Raises RuntimeError when
+    a workload fails.
     """
-    found: dict[str, Figure] = {}
-    absent: dict[str, str] = {}
+    tasks = [(one, layout) for one in workloads for layout in (LAYOUTS if one.name == FLOOR else layouts)]
 
-    def one(wanted: Workload) -> None:
-        result = by.measure(python, wanted, directory)
-        if isinstance(result, str):
-            absent[wanted.name] = result
-        else:
-            found[wanted.name] = result
-        tell(wanted.name)
+    def count(task: tuple[Workload, int]) -> Figure | str:
+        tell(task[0].name)
+        return by.measure(python, task[0], directory, task[1])
 
     with ThreadPoolExecutor((os.cpu_count() or 1) if by.at_once else 1) as pool:
-        list(pool.map(one, workloads))
-    floor = found[FLOOR].instructions
+        results = list(pool.map(count, tasks))
+    measured = Measured({}, {})
+    for (one, _), result in zip(tasks, results, strict=True):
+        if isinstance(result, str):
+            measured.absent[one.name] = result
+        else:
+            measured.found[one.name] = _least(result, measured.found.get(one.name))
+    floor = measured.found[FLOOR].instructions
     if floor is not None:
-        found = {
-            name: Figure(figure.instructions, (figure.instructions or 0.0) / floor, figure.watched)
-            for name, figure in found.items()
-        }
-    return found, absent
+        for name, figure in measured.found.items():
+            measured.found[name] = replace(figure, floors=(figure.instructions or 0.0) / floor)
+    return measured
+
+
+def _least(one: Figure, other: Figure | None) -> Figure:
+    """The cheaper of two figures of one workload."""
+    if other is None:
+        return one
+    return min(one, other, key=lambda figure: figure.floors if figure.instructions is None else figure.instructions)
 
 
 def counts_of(wanted: Workload) -> list[int]:
@@ -116,19 +154,20 @@ def counts_of(wanted: Workload) -> list[int]:
     return [wanted.records, _TIMES * wanted.records]
 
 
-def child(wanted: Workload, counts: Sequence[int], *options: str) -> list[str]:
+def child(wanted: Workload, counts: Sequence[int], *options: str, layout: int = 0) -> list[str]:
     """The arguments of a Python that runs a workload so many records at a time."""
-    return ["-m", "benchmarks.guard.child", *options, wanted.name, *map(str, counts)]
+    return ["-m", "benchmarks.guard.child", *options, str(layout), wanted.name, *map(str, counts)]
 
 
 def version_of(python: str) -> tuple[str, str]:
-    """Minor version and build of an interpreter: "3.11" and "3.11.7 (GCC 12.2.0)"."""
+    """Minor version and build of an interpreter: "3.11" and "3.11.7, GCC 12.2.0, optimized"; what makes its counts."""
     program = (
-        "import platform as p; print('.'.join(p.python_version_tuple()[:2]), p.python_version(), p.python_compiler())"
+        "import platform, sysconfig; print(platform.python_version(), platform.python_compiler(), "
+        "*['optimized'] * ('--enable-optimizations' in str(sysconfig.get_config_var('CONFIG_ARGS'))), sep=', ')"
     )
     done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True)
-    minor, version, compiler = done.stdout.strip().split(" ", 2)
-    return minor, f"{version} ({compiler})"
+    build = done.stdout.strip()
+    return ".".join(build.split(".")[:2]), build
 
 
 def perf_count(report: str) -> int:
@@ -151,5 +190,6 @@ def _perf_available() -> bool:
         return False
 
 
-def _figure(instructions: Sequence[int], counts: Sequence[int], watched: float) -> Figure:
-    return Figure((instructions[1] - instructions[0]) / (counts[1] - counts[0]), 1.0, watched)
+def _figure(instructions: Sequence[int], counts: Sequence[int], answer: Mapping[str, float]) -> Figure:
+    each = (instructions[1] - instructions[0]) / (counts[1] - counts[0])
+    return Figure(each, 1.0, answer["watched"], answer["woken"])

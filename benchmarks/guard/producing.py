@@ -50,12 +50,18 @@ class _StandIn:
 
 
 class Worker:
-    """A producer without its thread and sockets: the gate, the buffer and the counters are real."""
+    """A producer without its thread and sockets: the gate, the buffer and the counters are real.
+
+    ``woken`` is how often its sender would have been woken up: by the first record after it has looked, and by no
+    other.
+    """
 
     def __init__(self, directory: Path) -> None:
         meta = Meta("host", 7, "guarded", "benchmarks", 0)
         self._counters = Counters(directory, bytes(range(16)), meta)
         self._buffer = Buffer(_CAPACITY, _CAPACITY_BYTES, "shed_lowest", self._counters)
+        self._buffer.wake = self._buffer.hurry = self._wake
+        self.woken = 0
         self._packer = Packer(meta, "")
         self._sent = 0
         self.gate = Gate()
@@ -70,6 +76,14 @@ class Worker:
                 pack_frame(DATA, self._counters.producer, self._sent, count, packed.payload)
                 self._buffer.release(count, sum([entry[1] for entry in packed.entries]))
                 self._sent += count
+        self._buffer.asleep = True
+
+    def prepared(self, run: Callable[[int], None]) -> Prepared:
+        """The program of a workload whose records come to this worker."""
+        return Prepared(run, self.kept, lambda: self.woken)
+
+    def _wake(self) -> None:
+        self.woken += 1
 
     def kept(self) -> int:
         """Records that were emitted, and are in the buffer or framed: none is lost."""
@@ -105,7 +119,7 @@ def handler_context(directory: Path) -> Prepared:
         with context(user_id=7, path="/cart"):
             log_records(log, count)
 
-    return Prepared(run, worker.kept)
+    return worker.prepared(run)
 
 
 def fast(directory: Path) -> Prepared:
@@ -147,7 +161,7 @@ def suppressed(directory: Path) -> Prepared:
 def loguru_direct(directory: Path) -> Prepared:
     """A call that passes, in a module whose logger is ours."""
     worker = Worker(directory)
-    return Prepared(_calls(_LOGURU, _loguru_module(worker)), worker.kept)
+    return worker.prepared(_calls(_LOGURU, _loguru_module(worker)))
 
 
 def loguru_suppressed(directory: Path) -> Prepared:
@@ -172,7 +186,7 @@ def structlog(directory: Path) -> Prepared:
         processors=[StructlogProcessor(producer=worker.producer), lambda *_: ""],
         wrapper_class=library.make_filtering_bound_logger(0),
     )
-    return Prepared(_calls(_STRUCTLOG, {"log": log.bind(), "__name__": LOGGER}), worker.kept)
+    return worker.prepared(_calls(_STRUCTLOG, {"log": log.bind(), "__name__": LOGGER}))
 
 
 class _Subclassed(LogbusHandler):
@@ -189,7 +203,10 @@ def _logger(handler: logging.Handler, kind: type[logging.Logger] = logging.Logge
 
 
 def _logged(log: logging.Logger, worker: Worker | None) -> Prepared:
-    return Prepared(lambda count: log_records(log, count), worker.kept if worker is not None else None)
+    def run(count: int) -> None:
+        log_records(log, count)
+
+    return worker.prepared(run) if worker is not None else Prepared(run, None)
 
 
 def _drained(log: logging.Logger, worker: Worker) -> Prepared:
@@ -198,7 +215,7 @@ def _drained(log: logging.Logger, worker: Worker) -> Prepared:
             log_records(log, _GATHERED)
             worker.drain()
 
-    return Prepared(run, worker.kept)
+    return worker.prepared(run)
 
 
 def _rule(worker: Worker) -> None:

@@ -3,8 +3,9 @@
 Usage: ``python -m benchmarks.scale [--full | --tiny] [--rounds N] [--only FAMILY …] [--seed N] [--output FILE]``.
 Without ``--full`` the variants and sizes of the suite's run; with it every number of workers, size and shape, at
 length: minutes a round. ``--only`` takes ``workers``, ``idle``, ``sizes``, ``sinks``, ``flood`` and ``stalls``, or one
-variant as ``workers/200``. Prints tables and writes the same document as the suite, ``benchmarks/results/scale.json``.
-Exits 1 when something could not be measured, 130 when it was interrupted.
+variant as ``workers/200``. Prints tables and writes the same document as the suite, ``benchmarks/results/scale.json``;
+``scale-only.json`` with ``--only`` and ``scale-tiny.json`` with ``--tiny``, unless ``--output`` says where. Exits 1
+when something could not be measured; 130 when it was interrupted or asked to end, with what it has in the file.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random
+import signal
 import sys
 import tempfile
 from collections.abc import Collection, Sequence
@@ -24,9 +26,8 @@ from benchmarks.scale.offer import everything, of_the_suite
 from benchmarks.service import ROOT
 from benchmarks.suite import rounds, tables
 from benchmarks.suite.job import Bench, Job, Mode
-from benchmarks.suite.results import Results
+from benchmarks.suite.results import Results, default_output
 
-RESULTS: Final = ROOT / "benchmarks" / "results" / "scale.json"
 #: The interpreter of what is measured, the same as the suite's; ours where it is not there.
 _PEERS: Final = ROOT / ".venvs" / "bench" / "bin" / "python"
 
@@ -40,24 +41,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: 3)")
     parser.add_argument("--only", nargs="+", default=[], metavar="FAMILY", help="families, or FAMILY/VARIANT")
     parser.add_argument("--seed", type=int, default=None, help="of the order of the runs")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="where the figures go, as JSON")
+    parser.add_argument("--output", type=Path, default=None, help="where the figures go, as JSON")
     chosen = parser.parse_args(arguments)
     forget_settings()
     seed = seeded(chosen.seed)
     python = _PEERS if _PEERS.exists() else Path(sys.executable)
     with contextlib.ExitStack() as stack:
+        for ending in (signal.SIGTERM, signal.SIGHUP):  # collectors and workers end, and the file has what there is
+            stack.callback(signal.signal, ending, signal.signal(ending, signal.default_int_handler))
         # Short: a socket's path has 107 bytes at most.
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lb-", dir="/tmp")))
         mode: Mode = "tiny" if chosen.tiny else "full"
+        output = chosen.output or default_output("scale", mode, part=bool(chosen.only), prefix="scale-")
         bench = Bench(directory, python, mode, stack)
         jobs = _chosen(everything(bench) if chosen.full else of_the_suite(bench), chosen.only)
         if not jobs:
             parser.error(f"expected families or FAMILY/VARIANT of this benchmark, found {' '.join(chosen.only)}")
         head = {"mode": mode, "seed": seed, "machine": {**machine(), "peers": interpreter_of(python, directory)}}
         results = Results(head, jobs, {})
-        interrupted = _run(jobs, 1 if chosen.tiny else chosen.rounds, seed, results, chosen.output)
+        interrupted = _run(jobs, 1 if chosen.tiny else chosen.rounds, seed, results, output)
     print(tables.said(results.document()))
-    print(f"written to {chosen.output}")
+    print(f"written to {output}")
     return 130 if interrupted else 1 if results.failed else 0
 
 

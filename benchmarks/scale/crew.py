@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -164,8 +166,9 @@ class Crew:
         return json.loads(line)
 
     def _kill(self) -> None:
-        """The one from whom they all come; they end when they see that it has gone."""
-        self._process.kill()
+        """All of them at once: one that saw the others go would still tidy up, in a directory that is being removed."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):

@@ -3,13 +3,14 @@
 Usage::
 
     python -m benchmarks.suite [--quick | --tiny] [--seed N] [--rounds N] [--only FAMILY … ] [--output FILE]
-    python -m benchmarks.suite render [--results FILE] [--output FILE]
+    python -m benchmarks.suite render [--run NAME] [--results DIRECTORY] [--output FILE]
 
 The first takes about ten minutes, or one (``--quick``), tells its progress on stderr, writes
 ``benchmarks/results/suite.json`` after each round and prints tables. ``--tiny`` only proves that it all works: its
-figures mean nothing. It exits 0 whether a promise was kept or not, since the machine may be busy; 1 when something
-could not be measured; 2 when it was asked for what there is not; 130 when it was interrupted, with what it has in the
-file.
+figures mean nothing. Results of a run that is not a whole one in full size go to ``quick.json``, ``tiny.json`` or
+``only.json`` there, unless ``--output`` says where. It exits 0 whether a promise was kept or not, since the machine may
+be busy; 1 when something could not be measured; 2 when it was asked for what there is not; 130 when it was interrupted,
+with what it has in the file.
 
 ``--only`` takes families, or single variants as ``producer/fast``. The page is made by :mod:`benchmarks.suite.render`.
 """
@@ -26,7 +27,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from benchmarks.command import forget_settings, seeded
 from benchmarks.machine import interpreter_of, machine
@@ -36,9 +36,7 @@ from benchmarks.suite import render, rounds, tables
 from benchmarks.suite.families import FAMILIES, collect
 from benchmarks.suite.job import Bench, Job, Mode
 from benchmarks.suite.peers import PEERS, interpreter
-from benchmarks.suite.results import Results
-
-RESULTS: Final = ROOT / "benchmarks" / "results" / "suite.json"
+from benchmarks.suite.results import Results, default_output
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(ending, signal.default_int_handler)
     seed = seeded(chosen.seed)
     mode: Mode = "tiny" if chosen.tiny else "quick" if chosen.quick else "full"
+    output = chosen.output or default_output("suite", mode, part=bool(chosen.only))
     plan = rounds.PLANS[mode]
     if chosen.rounds is not None:
         plan = replace(plan, least=chosen.rounds, most=chosen.rounds)
@@ -73,10 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"--only: {error}", file=sys.stderr)
             return 2
         results = Results({"mode": mode, "seed": seed, "machine": where}, jobs, skipped)
-        interrupted = _run(bench, jobs, plan, seed, results, chosen.output)
+        interrupted = _run(bench, jobs, plan, seed, results, output)
     document = results.document()
     print(tables.said(document))
-    print(f"written to {chosen.output}")
+    print(f"written to {output}")
     return 130 if interrupted else 1 if results.failed else 0
 
 
@@ -126,7 +125,7 @@ def _asked(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="FAMILY",
         help=f"{', '.join(FAMILIES)}; or one variant, as producer/fast",
     )
-    parser.add_argument("--output", type=Path, default=RESULTS, help="where the figures go, as JSON")
+    parser.add_argument("--output", type=Path, default=None, help="where the figures go, as JSON")
     return parser.parse_args(arguments)
 
 

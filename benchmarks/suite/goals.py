@@ -2,14 +2,16 @@
 
 The figures in microseconds that were promised were of a machine on which the floor, a log call with a null handler,
 takes :data:`FLOOR_US`; here they are in floors, since machines differ and this one's clock changes. A verdict is of
-the median over the rounds. A figure without a run that lost nothing has no verdict.
+the median over the rounds. A figure without a run that lost nothing has no verdict; nor has one whose control, in which
+nothing was different, lies as far off as the bound: what decides there is the machine.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from benchmarks.spread import spread
@@ -29,12 +31,18 @@ FLAT_PERCENT_PER_HOUR: Final = 2.0
 _COLLECTOR_MIB: Final = 95.37
 _WORKER_MIB: Final = 7.63
 FLAT_MIB_PER_HOUR: Final = 1.0
+#: Four workers, each of which logs as slowly as one of two hundred: what these cost more, their number costs.
+_PARTNER: Final = "4, as slow as 200"
+#: The state in which nothing is the matter: there, two collectors that serve are compared with one another.
+_SERVING: Final = "serving"
 #: Records a second of the paced load, all workers together.
 _RATE: Final = 10_000
 
 Sense = Literal["<=", ">="]
-#: The goal was reached; the must was kept; missed; only aimed at, and not reached; not measured.
-Verdicts = Literal["goal", "must", "missed", "aimed", "none"]
+#: The goal was reached; the must was kept; missed; only aimed at, and not reached; not decided, since the control shows
+#: more noise than the bound; not measured.
+Verdicts = Literal["goal", "must", "missed", "aimed", "noise", "none"]
+Found = Callable[[Runs], Sequence[float]]
 
 _SUITE: Final = "python -m benchmarks.suite"
 _ENDURANCE: Final = "python -m benchmarks.scale.endurance"
@@ -44,7 +52,10 @@ _ENDURANCE: Final = "python -m benchmarks.scale.endurance"
 class Promise:
     """A row: what is promised, in which unit, what must hold, what is aimed at, and how the figure is found.
 
-    ``must`` is None where something is only aimed at, ``goal`` where it is only held.
+    ``must`` is None where something is only aimed at, ``goal`` where it is only held. ``beside`` are figures that are
+    not judged and that the reader should see with this one, by what they are, each with its unit. ``control`` is the
+    same figure where nothing was different, so that all it shows is noise; None where none is taken. ``rounds``:
+    whether the figure has a value for each round.
     """
 
     row: str
@@ -52,20 +63,27 @@ class Promise:
     unit: str
     must: float | None
     goal: float | None
-    found: Callable[[Runs], Sequence[float]]
+    found: Found
     sense: Sense = "<="
     command: str = _SUITE
+    beside: tuple[tuple[str, Found, str], ...] = ()
+    control: Found | None = None
+    rounds: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """How a promise came out: ``value`` is the spread over the rounds, None when nothing was measured.
 
-    Of an hour's growth it is the slope, from twice its error below to twice above it.
+    Of an hour's growth it is the slope, from twice its error below to twice above it. ``beside`` are the spreads of
+    what stands beside it, with their units; ``noise`` is how far off the control was, by the median of its rounds;
+    infinitely far where there should have been one.
     """
 
     promise: Promise
     value: dict[str, Any] | None
+    beside: Mapping[str, tuple[dict[str, Any], str]] = field(default_factory=dict)
+    noise: float = 0.0
 
     @property
     def verdict(self) -> Verdicts:
@@ -73,15 +91,19 @@ class Verdict:
         if self.value is None:
             return "none"
         median, promise = self.value["median"], self.promise
-        if promise.goal is not None and _holds(median, promise.goal, promise.sense):
+        if promise.goal is not None and self.noise <= promise.goal and _holds(median, promise.goal, promise.sense):
             return "goal"
         if promise.must is None:
             return "aimed"
+        if self.noise > promise.must:
+            return "noise"
         return "must" if _holds(median, promise.must, promise.sense) else "missed"
 
     @property
     def divided(self) -> bool:
         """Whether the bound that the verdict is of lies among the rounds: some of them would have it otherwise."""
+        if self.verdict == "noise":
+            return False
         bound = self.promise.goal if self.verdict in ("goal", "aimed") else self.promise.must
         if self.value is None or bound is None:
             return False
@@ -92,22 +114,25 @@ class Verdict:
         """What JSON is to hold."""
         names = ("row", "what", "unit", "must", "goal", "sense", "command")
         said = {name: getattr(self.promise, name) for name in names}
-        return {**said, "value": self.value, "verdict": self.verdict, "divided": self.divided}
+        beside = {name: {"value": value, "unit": unit} for name, (value, unit) in self.beside.items()}
+        once = self.promise.rounds and self.value is not None and len(self.value["values"]) == 1
+        verdict = {"value": self.value, "verdict": self.verdict, "divided": self.divided}
+        return {**said, **verdict, "one_round": once, "beside": beside}
 
 
-def _floors(family: str, variant: str, figure: str) -> Callable[[Runs], list[float]]:
+def _floors(family: str, variant: str, figure: str) -> Found:
     return lambda runs: list(runs.floors(family, variant, figure).values())
 
 
-def _by(family: str, variant: str, base: str, figure: str) -> Callable[[Runs], list[float]]:
+def _by(family: str, variant: str, base: str, figure: str) -> Found:
     return lambda runs: runs.compared(family, variant, base, figure)
 
 
-def _figures(family: str, variant: str, figure: str) -> Callable[[Runs], list[float]]:
+def _figures(family: str, variant: str, figure: str) -> Found:
     return lambda runs: list(runs.figures(family, variant, figure).values())
 
 
-def _cheapest_peer(family: str, ours: str, figure: str) -> Callable[[Runs], list[float]]:
+def _cheapest_peer(family: str, ours: str, figure: str) -> Found:
     """The cheapest other variant by ours, of the rounds in which both lost nothing."""
 
     def found(runs: Runs) -> list[float]:
@@ -118,7 +143,7 @@ def _cheapest_peer(family: str, ours: str, figure: str) -> Callable[[Runs], list
     return found
 
 
-def _largest(family: str, figure: str) -> Callable[[Runs], list[float]]:
+def _largest(family: str, figure: str) -> Found:
     """The largest among a family's variants, of each round."""
 
     def found(runs: Runs) -> list[float]:
@@ -129,7 +154,7 @@ def _largest(family: str, figure: str) -> Callable[[Runs], list[float]]:
     return found
 
 
-def _beyond(variant: str, base: str) -> Callable[[Runs], list[float]]:
+def _beyond(variant: str, base: str) -> Found:
     """Milliseconds of a start beyond another's: of the best of both, since others can only lengthen a start."""
 
     def found(runs: Runs) -> list[float]:
@@ -139,11 +164,20 @@ def _beyond(variant: str, base: str) -> Callable[[Runs], list[float]]:
     return found
 
 
-def _given(values: Sequence[float]) -> Callable[[Runs], Sequence[float]]:
+def _null(variant: str) -> Found:
+    """The null handler's p99.9 in that state, calm bursts only."""
+    return lambda runs: [
+        sample.floor["calm_p999_us"]
+        for sample in runs.samples("stalls", variant).values()
+        if not sample.void and sample.floor and "calm_p999_us" in sample.floor
+    ]
+
+
+def _given(values: Sequence[float]) -> Found:
     return lambda runs: values
 
 
-def _share(workers: str) -> Callable[[Runs], list[float]]:
+def _share(workers: str) -> Found:
     """Percent of a core that the collector takes at 10,000 records a second, of so many workers together."""
     return lambda runs: [
         microseconds * _RATE / 1e6 * 100
@@ -194,12 +228,17 @@ PROMISES: Final[tuple[Promise, ...]] = (
         _cheapest_peer("end_to_end", "handler", "process_us"), ">=",
     ),
     Promise(
-        "5", "flat in workers: the collector's CPU beyond idle, 200 by 4", "x", FLAT_X, None,
-        _by("workers", "200", "4", "beyond_idle_collector_us"),
+        "5", "flat in workers: the collector's CPU per record, 200 by 4 at one rate", "x", FLAT_X, None,
+        _by("workers", "200", "4", "paced_collector_us"),
+        beside=(("beyond idle, 200 by 4", _by("workers", "200", "4", "beyond_idle_collector_us"), "x"),),
     ),
     Promise(
-        "5", "flat in workers: the workers' CPU beyond idle, 200 by 4", "x", FLAT_X, None,
-        _by("workers", "200", "4", "beyond_idle_process_us"),
+        "5", "flat in workers: the workers' CPU per record, 200 by 4 at one rate", "x", FLAT_X, None,
+        _by("workers", "200", "4", "paced_process_us"),
+        beside=(
+            ("200 by 4 that are as slow", _by("workers", "200", _PARTNER, "paced_process_us"), "x"),
+            ("beyond idle, 200 by 4", _by("workers", "200", "4", "beyond_idle_process_us"), "x"),
+        ),
     ),
     Promise(
         "5", "collector under flood, peak RSS: 100 MB", "MiB", _COLLECTOR_MIB, None,
@@ -216,7 +255,7 @@ PROMISES: Final[tuple[Promise, ...]] = (
     Promise("before", "collector at 10,000 records/s, of a core", "%", 20.0, None, _share("4")),
     Promise(
         "before", "import logbus and configure(), beyond the libraries", "ms", 60.0, None,
-        _beyond("configure", "libraries"),
+        _beyond("configure", "libraries"), rounds=False,
     ),
 )  # fmt: skip
 
@@ -224,17 +263,47 @@ PROMISES: Final[tuple[Promise, ...]] = (
 def judge(runs: Runs, endurance: Mapping[str, Any] | None = None) -> list[Verdict]:
     """Every promise with what was found, in the order of the rows; ``endurance`` is the document of the hour."""
     promises = (*PROMISES, *_stalls(runs), *_flatness(endurance))
-    return [
-        Verdict(promise, spread(promise.found(runs))) for promise in sorted(promises, key=lambda promise: promise.row)
-    ]
+    return [_judged(promise, runs) for promise in sorted(promises, key=lambda promise: promise.row)]
+
+
+def _judged(promise: Promise, runs: Runs) -> Verdict:
+    beside = {name: (value, unit) for name, found, unit in promise.beside if (value := spread(found(runs))) is not None}
+    noise = 0.0
+    if promise.control is not None:
+        control = promise.control(runs)
+        noise = statistics.median(map(abs, control)) if control else math.inf
+    return Verdict(promise, spread(promise.found(runs)), beside, noise)
 
 
 def _stalls(runs: Runs) -> Iterator[Promise]:
-    """A promise for each state of a collector in trouble; one for all where none was measured."""
-    states = [variant for variant in runs.variants("stalls") if not variant.endswith(": serving")]
-    for state in sorted(states, key=growth.by_state) or ["any state"]:
-        what = f"a call's p99.9 above serving: {state}"
-        yield Promise("4", what, "µs", STALL_US, EQUAL_US, _figures("stalls", state, "above_serving_us"))
+    """A promise for each way to log: of the state of a collector in trouble in which its calls are the slowest.
+
+    Judged are bursts in which the kernel did not take the core away from the thread: what another process does while
+    it has the core is no cost of a call. All bursts stand beside that, and so does what the null handler's calls take.
+    """
+    calm = "calm_above_serving_us"
+    for kind, name in {"handler": "LogbusHandler", "fast": "FastLogger"}.items():
+        found = {
+            variant: statistics.median(values)
+            for variant in sorted(runs.variants("stalls"), key=growth.by_state)
+            if variant.startswith(f"{kind}: ") and variant != f"{kind}: {_SERVING}"
+            if (values := list(runs.figures("stalls", variant, calm).values()))
+        }
+        worst = max(found, key=found.__getitem__, default=f"{kind}: any")
+        yield Promise(
+            "4",
+            f"a call's p99.9 above serving, {name}, worst state: {worst.partition(': ')[2]}",
+            "µs",
+            STALL_US,
+            EQUAL_US,
+            _figures("stalls", worst, calm),
+            beside=(
+                ("with preempted bursts", _figures("stalls", worst, "above_serving_us"), "µs"),
+                ("a NullHandler's p99.9", _null(worst), "µs"),
+                ("control, serving above serving", _figures("stalls", f"{kind}: {_SERVING}", calm), "µs"),
+            ),
+            control=_figures("stalls", f"{kind}: {_SERVING}", calm),
+        )
 
 
 def _flatness(endurance: Mapping[str, Any] | None) -> Iterator[Promise]:

@@ -124,21 +124,34 @@ def by_state(variant: str) -> tuple[bool, str, int]:
 
 def growth(document: Document) -> str:
     """A table for each part that was measured; nothing when none was."""
-    return "\n\n".join(f"{part.said}\n\n{part.table(document)}" for part in PARTS if part.rows(document))
+    return "\n\n".join(
+        f"{part.said}{_rounds(rows)}\n\n{part.table(document)}" for part in PARTS if (rows := part.rows(document))
+    )
+
+
+def _rounds(rows: Mapping[str, Row]) -> str:
+    """Where no figure has brackets, that this is not because they agree."""
+    return " (One round.)" if all(row["runs"] == 1 for row in rows.values()) else ""
 
 
 def stalls(document: Document) -> str:
     """A call's latency by the state of the collector, and that of a null handler's call at the same moments."""
     rows = document["figures"]["stalls"]
-    figures = ("call_p50_us", "call_p99_us", "call_p999_us")
+    figures = ("call_p50_us", "call_p99_us", "call_p999_us", "above_serving_us")
+    calm = ("calm_p999_us", "calm_above_serving_us")
+    heads = ("above serving, µs", "NullHandler, p99.9, µs")
     return table(
-        ("the collector", *(titled(name) for name in figures), "above serving, µs", "NullHandler, p99.9, µs", "state"),
+        (
+            *("the collector", *map(titled, figures[:3]), *heads),
+            *("calm: p99.9, µs", *(f"calm: {head}" for head in heads), "state"),
+        ),
         (
             (
                 variant,
                 *(shown(row["figures"].get(name)) for name in figures),
-                shown(row["figures"].get("above_serving_us")),
-                _beside(row, "call_p999_us"),
+                _beside(row, figures[2]),
+                *(shown(row["figures"].get(name)) for name in calm),
+                _beside(row, calm[0]),
                 STATES.get(variant.partition(": ")[2], ""),
             )
             for variant, row in ((variant, rows[variant]) for variant in sorted(rows, key=by_state))

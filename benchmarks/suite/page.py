@@ -78,12 +78,19 @@ def page(
         losses=tables.losses(suite),
         sites=str(FUNCTIONS * CALLS),
         floor_us=f"{goals.FLOOR_US:g}",
+        rounds=_rounds(suite),
+        stall_us=f"{goals.STALL_US:g}",
         equal_us=f"{goals.EQUAL_US:g}",
         flat_x=f"{goals.FLAT_X:g}",
         flat_percent=f"{goals.FLAT_PERCENT_PER_HOUR:g}",
         flat_mib=f"{goals.FLAT_MIB_PER_HOUR:g}",
     )
     return re.sub(r"\n{3,}", "\n\n", text)  # where a plot is not there
+
+
+def _rounds(suite: Document) -> str:
+    count = suite["rounds"]
+    return "This page is of one round" if count == 1 else f"This page is of {count} rounds"
 
 
 def _missing(command: str) -> str:

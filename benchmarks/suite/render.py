@@ -1,7 +1,8 @@
 """``python -m benchmarks.suite render``: ``docs/performance.md`` and its plots, made of ``benchmarks/results/*.json``.
 
-Usage: ``python -m benchmarks.suite render [--results DIRECTORY] [--output FILE]``. The plots go to a directory of the
-page's name beside it. Exits 1, and writes nothing, when there are no results of the suite.
+Usage: ``python -m benchmarks.suite render [--run NAME] [--results DIRECTORY] [--output FILE]``. The run is the whole
+one, ``suite.json``, unless another is named: ``--run quick``. The plots go to a directory of the page's name beside it.
+Exits 1, and writes nothing, when there are no results of that run.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Any, Final
 from benchmarks.service import ROOT, environment
 from benchmarks.suite.page import OTHERS, page
 from benchmarks.suite.peers import interpreter
+from benchmarks.suite.results import DIRECTORY
 
-RESULTS: Final = ROOT / "benchmarks" / "results"
 PAGE: Final = ROOT / "docs" / "performance.md"
 
 
@@ -27,12 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.suite render", description="docs/performance.md and its plots, of the results."
     )
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the directory of suite.json and the others")
+    runs = ("suite", "quick", "tiny", "only")
+    parser.add_argument(
+        "--run", choices=runs, default="suite", help="which results of the suite (default: %(default)s)"
+    )
+    parser.add_argument("--results", type=Path, default=DIRECTORY, help="the directory of these and the others")
     parser.add_argument("--output", type=Path, default=PAGE, help="the page")
     chosen = parser.parse_args(arguments)
-    suite = chosen.results / "suite.json"
+    suite = chosen.results / f"{chosen.run}.json"
     if not suite.exists():
-        print(f"expected results in {suite}, found none: python -m benchmarks.suite makes them", file=sys.stderr)
+        option = "" if chosen.run == "suite" else f" --{chosen.run}"
+        print(
+            f"expected results in {suite}, found none: python -m benchmarks.suite{option} makes them", file=sys.stderr
+        )
         return 1
     others = {name: found for name in OTHERS if (found := _read(chosen.results / f"{name}.json")) is not None}
     hour = chosen.results / "endurance.json"

@@ -11,12 +11,25 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from benchmarks.service import ROOT
 from benchmarks.suite import goals
-from benchmarks.suite.job import Job
+from benchmarks.suite.job import Job, Mode
 from benchmarks.suite.runs import Runs
 from benchmarks.suite.sample import Sample
+
+#: Where results go, and where the page looks for them.
+DIRECTORY: Final = ROOT / "benchmarks" / "results"
+
+
+def default_output(whole: str, mode: Mode, *, part: bool, prefix: str = "") -> Path:
+    """Where a run's results go unless somebody says so: ``whole`` is for one of everything, in full size.
+
+    One of a part, or of another size, has a file of its own, so that it never takes the place of that.
+    """
+    name = "only" if part else mode
+    return DIRECTORY / (f"{whole}.json" if name == "full" else f"{prefix}{name}.json")
 
 
 class Results:

@@ -4,7 +4,8 @@ Families and the variants that other modules look for by name (:mod:`benchmarks.
 
 - ``producer``: one log call in the process that makes it. ``null`` is the floor; ``handler``, ``lean`` and ``fast`` are
   logbus's; every peer has a name of its own.
-- ``collector``: pre-serialised records to one file. ``logbus`` redacts by default rules, ``logbus_bare`` not at all.
+- ``collector``: pre-serialised records to one file. ``logbus`` redacts by default rules, ``logbus_fresh`` what never
+  repeats, ``logbus_bare`` not at all.
 - ``end_to_end``: from the calls of four real workers to one file, all processes. ``handler`` and ``fast`` are logbus's.
 - ``workers``, ``sinks``, ``sizes``, ``flood``, ``idle``: growth; a variant is the number (``"64"``, ``"64 KiB"``).
 - ``stalls``: a call's latency by the collector's state (``handler: serving``, ``handler: stopped``, …).

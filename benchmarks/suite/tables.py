@@ -58,6 +58,7 @@ _VERDICTS: Final[Mapping[str, str]] = {
     "must": "held",
     "missed": "**missed**",
     "aimed": "not reached",
+    "noise": "not decided: the machine's own noise",
     "none": "not measured",
 }
 
@@ -86,15 +87,16 @@ def by_cost(rows: Mapping[str, Row], figure: str, kind: str = "floors") -> list[
 def promises(verdicts: Sequence[Row]) -> str:
     """Every promise with its figure, its spread and whether it was kept."""
     return table(
-        ("", "promise", "must", "goal", "found", "verdict", "command"),
+        ("", "promise", "must", "goal", "found", "verdict", "beside it, not judged", "command"),
         (
             (
                 verdict["row"],
                 verdict["what"],
                 _bound(verdict, verdict["must"]),
                 _bound(verdict, verdict["goal"]),
-                shown(verdict["value"], 2 if verdict["unit"] in ("floors", "x") else 1, f" {verdict['unit']}"),
+                _valued(verdict["value"], verdict["unit"]) + (" (one round)" if verdict["one_round"] else ""),
                 _VERDICTS[verdict["verdict"]] + (" (not certain)" if verdict["divided"] else ""),
+                "; ".join(f"{name}: {_valued(**found)}" for name, found in verdict["beside"].items()),
                 f"`{verdict['command']}`",
             )
             for verdict in verdicts
@@ -301,6 +303,10 @@ def _does(document: Document, family: str, variant: str) -> str:
     notes = document["figures"][family][variant]["notes"]
     parts = [job["does"], *notes, job["version"]]
     return "; ".join(part for part in parts if part)
+
+
+def _valued(value: Row | None, unit: str) -> str:
+    return shown(value, 2 if unit in ("floors", "x") else 1, f" {unit}")
 
 
 def _bound(verdict: Row, bound: float | None) -> str:

@@ -35,3 +35,6 @@ def test_every_record_comes_through_every_workload(tmp_path: Path) -> None:
     # The floor leaves nothing behind, and a record in a buffer something.
     assert abs(found["floor"]["watched"]) < 0.1
     assert found["handler"]["watched"] > 0.5
+    # A sender that has looked is woken by the next record, and by no other until it looks again.
+    assert found["handler"]["woken"] == found["fast"]["woken"] == 0
+    assert found["handler.drained"]["woken"] == found["fast.drained"]["woken"] == 1 / 200

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.scale import __main__ as scale, endurance
+from tests.collector_command import ROOT, child_environment
+from tests.eventually import eventually
 
 #: The variants of the smallest run.
 VARIANTS = {
@@ -41,6 +45,39 @@ def test_the_benchmark_of_growth_gives_every_figure(unmeasured: None, tmp_path: 
         assert sample["figures"]["call_p999_us"] >= sample["figures"]["call_p50_us"] > 0
         assert sample["floor"]["call_p50_us"] > 0
         assert "above_serving_us" in sample["figures"]
+
+
+def test_a_run_that_is_asked_to_end_leaves_nothing(unmeasured: None, tmp_path: Path) -> None:
+    """SIGTERM ends its collector and its workers too; its directory is gone, and the file has what there is."""
+    output = tmp_path / "scale.json"
+    command = [sys.executable, "-m", "benchmarks.scale", "--full", "--only", "workers/1", "--output", str(output)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=child_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+    def children(of: int) -> list[int]:
+        return [*map(int, Path(f"/proc/{of}/task/{of}/children").read_text().split())]
+
+    def working() -> list[int]:
+        """The collector, the one from whom the workers come, and these."""
+        both = children(process.pid)
+        workers = children(both[1]) if len(both) > 1 else []
+        return [*both, *workers] if workers else []
+
+    try:
+        both = eventually(working, 60)
+        place = Path(f"/proc/{both[0]}/cwd").readlink()
+        assert place.is_dir()
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    eventually(lambda: not [child for child in both if Path(f"/proc/{child}").exists()])
+    assert not place.exists()
+    assert json.loads(output.read_text())["samples"] == []
 
 
 def test_an_endurance_run_can_be_resumed(

@@ -103,6 +103,20 @@ def test_rendering_needs_results(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert list(tmp_path.iterdir()) == []
 
 
+def test_only_the_whole_run_is_rendered_unless_another_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Results of a quick run make no page by themselves, and make one when they are asked for by name."""
+    monkeypatch.setattr(render, "draw", lambda *_: [])
+    (tmp_path / "quick.json").write_text(json.dumps(document()))
+    options = ["--results", str(tmp_path), "--output", str(tmp_path / "page.md")]
+    assert render.main(options) == 1
+    assert render.main([*options, "--run", "only"]) == 1
+    assert "benchmarks.suite --only makes them" in capsys.readouterr().err
+    assert render.main([*options, "--run", "quick"]) == 0
+    assert "This page is of 3 rounds;" in (tmp_path / "page.md").read_text()
+
+
 def test_page_and_plots_are_the_same_each_time(unmeasured: None, tmp_path: Path) -> None:
     """Rendered twice from the same results, page and plots agree byte by byte; plots are small and have their text."""
     done = subprocess.run([str(interpreter()), "-c", "import matplotlib"], capture_output=True)

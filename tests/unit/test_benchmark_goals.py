@@ -58,16 +58,88 @@ def test_nothing_measured_is_nothing_held() -> None:
     assert list(dict.fromkeys(verdict.promise.row for verdict in found)) == ["1", "2", "3", "4", "5", "before"]
 
 
-def test_calls_beside_a_collector_in_trouble_have_a_promise_each() -> None:
-    """Each state but serving is judged by how far its p99.9 lies above that, ten microseconds being none."""
-    above = {"handler: serving": 0.0, "handler: stopped": 4.0, "handler: dead": 60.0, "fast: absent": 101.0}
-    runs = Runs([(0, Sample("stalls", state, {"above_serving_us": us}, None, 10, 0)) for state, us in above.items()])
-    found = {verdict.promise.what: verdict.verdict for verdict in judge(runs) if verdict.promise.row == "4"}
-    assert found == {
-        "a call's p99.9 above serving: handler: stopped": "goal",
-        "a call's p99.9 above serving: handler: dead": "must",
-        "a call's p99.9 above serving: fast: absent": "missed",
+def stalled(*rounds: dict[str, float], raw: float = 200.0, null: float = 30.0) -> dict[str, Verdict]:
+    """Verdicts on calls beside a collector in trouble, by the kind of logger: of calm figures by state, by round."""
+    runs = Runs(
+        (
+            number,
+            Sample(
+                "stalls",
+                state,
+                {"above_serving_us": raw, "calm_above_serving_us": us, "calm_p999_us": 50.0},
+                {"calm_p999_us": null},
+                10,
+                0,
+            ),
+        )
+        for number, found in enumerate(rounds)
+        for state, us in found.items()
+    )
+    found = [verdict for verdict in judge(runs) if verdict.promise.row == "4"]
+    return dict(zip(("handler", "fast"), found, strict=True))
+
+
+def test_calls_beside_a_collector_in_trouble_are_judged_by_their_worst_state() -> None:
+    """Of each kind of logger the state with the largest median is named and judged by its calm bursts."""
+    found = stalled(
+        {"handler: serving": 1.0, "handler: stopped": 90.0, "handler: dead": 60.0, "fast: serving": 1.0},
+        {"handler: serving": -2.0, "handler: stopped": 4.0, "handler: dead": 60.0, "fast: absent": 101.0},
+        {"handler: serving": 1.0, "handler: stopped": 5.0, "handler: dead": 50.0, "fast: absent": 102.0},
+    )
+    assert [(verdict.promise.what, verdict.verdict) for verdict in found.values()] == [
+        ("a call's p99.9 above serving, LogbusHandler, worst state: dead", "must"),
+        ("a call's p99.9 above serving, FastLogger, worst state: absent", "missed"),
+    ]
+    assert stalled({"handler: serving": 1.0})["handler"].verdict == "none"
+
+
+def test_all_bursts_the_null_handler_and_the_control_stand_beside_that() -> None:
+    """What is not judged is shown with its unit, so that the reader sees what was left out."""
+    [found] = [stalled({"handler: serving": -7.0, "handler: dead": 60.0})["handler"].document()]
+    assert {name: (one["value"]["median"], one["unit"]) for name, one in found["beside"].items()} == {
+        "with preempted bursts": (200.0, "µs"),
+        "a NullHandler's p99.9": (30.0, "µs"),
+        "control, serving above serving": (-7.0, "µs"),
     }
+
+
+@pytest.mark.parametrize(
+    ("control", "above", "verdict"),
+    [
+        ((3.0, -10.0, 2.0), 9.0, "goal"),
+        ((-11.0, 12.0, -13.0), 9.0, "must"),  # as far apart as the goal: that it was reached can't be told
+        ((-100.0, 100.0, 90.0), 100.0, "must"),
+        ((-101.0, 150.0, 20.0), 9.0, "noise"),  # either way round, and whatever was found
+        ((-101.0, 150.0, 20.0), 500.0, "noise"),
+        ((), 9.0, "noise"),
+    ],
+)
+def test_where_the_control_is_off_nothing_is_decided(control: tuple[float, ...], above: float, verdict: str) -> None:
+    """Serving beside serving shows what the machine does: a bound within that noise has no verdict, neither has one
+    whose noise nobody knows.
+    """
+    rounds = [{"fast: dead": above, **({"fast: serving": control[at]} if control else {})} for at in range(3)]
+    found = stalled(*rounds)["fast"]
+    assert (found.verdict, found.divided) == (verdict, False)
+
+
+def test_flat_in_workers_is_judged_by_all_that_a_record_costs() -> None:
+    """200 by 4 at one rate decide; what is left without idling and beside four as slow is shown, and not judged."""
+    costs = {"4": (10.0, 8.0, 3.0), "200": (20.0, 8.8, 3.6), "4, as slow as 200": (16.0, 8.0, 90.0)}
+    names = ("paced_process_us", "beyond_idle_process_us", "paced_collector_us")
+    runs = Runs(
+        (0, Sample("workers", variant, dict(zip(names, found, strict=True)), None, 10, 0))
+        for variant, found in costs.items()
+    )
+    found = verdicts(runs)
+    workers = found["flat in workers: the workers' CPU per record, 200 by 4 at one rate"].document()
+    assert (workers["value"]["median"], workers["verdict"], workers["one_round"]) == (2.0, "missed", True)
+    assert {name: one["value"]["median"] for name, one in workers["beside"].items()} == {
+        "200 by 4 that are as slow": 1.25,
+        "beyond idle, 200 by 4": 1.1,
+    }
+    collector = found["flat in workers: the collector's CPU per record, 200 by 4 at one rate"]
+    assert (collector.value and collector.value["median"], collector.verdict) == (1.2, "must")
 
 
 def test_the_largest_of_a_family_decides_about_memory() -> None:
@@ -115,6 +187,7 @@ def test_a_start_is_judged_by_the_best() -> None:
     found = verdicts(runs)["import logbus and configure(), beyond the libraries"]
     assert found.value is not None
     assert (found.value["median"], found.verdict) == (45.0, "must")
+    assert found.document()["one_round"] is False  # the best of all rounds
 
 
 def test_calls_are_judged_in_floors() -> None:
@@ -177,4 +250,6 @@ def test_a_verdict_is_a_row_of_the_document() -> None:
         "value": spread([0.4]),
         "verdict": "must",
         "divided": False,
+        "one_round": True,
+        "beside": {},
     }

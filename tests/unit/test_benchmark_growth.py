@@ -54,6 +54,12 @@ def test_workers_that_are_paced_and_flat_out_have_a_table_each() -> None:
     assert "4.00" in text
 
 
+def test_what_was_measured_once_says_so() -> None:
+    """Figures of one round have no brackets, which looks as if the rounds agreed."""
+    once = [Sample("idle", "4", {"worker_ms_per_s": 1.0}, None, 0, 0)]
+    assert "(One round.)" in growth.growth(measured(*once))
+
+
 def test_what_was_not_measured_has_no_table() -> None:
     """A run without these families has nothing to say of growth."""
     assert growth.growth(measured(Sample("producer", "null", {"process_us": 5.0}, None, 10, 0))) == ""
@@ -67,8 +73,13 @@ def test_states_stand_beside_what_the_machine_did() -> None:
             Sample(
                 "stalls",
                 "handler: stopped",
-                {"call_p999_us": 90.0, "above_serving_us": 30.0},
-                {"call_p999_us": 45.0},
+                {
+                    "call_p999_us": 90.0,
+                    "above_serving_us": 30.0,
+                    "calm_p999_us": 60.0,
+                    "calm_above_serving_us": 10.0,
+                },
+                {"call_p999_us": 45.0, "calm_p999_us": 40.0},
                 10,
                 0,
             ),
@@ -77,5 +88,5 @@ def test_states_stand_beside_what_the_machine_did() -> None:
     )
     assert first_column(text) == ["handler: serving", "handler: stopped", "fast: serving"]
     stopped = next(line for line in text.splitlines() if "handler: stopped" in line)
-    assert [cell.strip() for cell in stopped.split("|")[4:7]] == ["90.0", "30.0", "45.0"]
+    assert [cell.strip() for cell in stopped.split("|")[4:10]] == ["90.0", "30.0", "45.0", "60.0", "10.0", "40.0"]
     assert "SIGSTOP" in stopped

@@ -92,6 +92,7 @@ def test_promises_have_figure_spread_verdict_and_command() -> None:
         "<= 1.35 floors",
         "1.60 floors",
         "held",
+        "",
         "`python -m benchmarks.suite`",
     ]
     assert row(text, "3      | call to file, LogbusHandler")[4:6] == ["2.40 floors", "**missed**"]
@@ -129,7 +130,7 @@ def test_hours_are_summed_over_pieces() -> None:
     """Records and hours of all pieces, slopes with their errors, and the ledger at the end of each."""
     text = page(document(), {}, hour())
     assert "400,000 records in 1.00 hours, in 2 pieces." in text
-    assert row(text, "collector RSS, MiB")[4] == "+0.250 ± 0.200"
+    assert row(text, "collector RSS, MiB")[4] == "+0.250 ± 0.500"
     assert "- ledger after piece 1: 200,000 emitted, 200,000 collected, dropped none, balanced" in text
     assert "- ledger after piece 2: cut off before its end" in text
 

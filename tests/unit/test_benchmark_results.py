@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.suite.results import runs_of
+import pytest
+
+from benchmarks.suite.job import Mode
+from benchmarks.suite.results import default_output, runs_of
 from benchmarks.suite.runs import Runs
 from tests.measured import results, three_rounds
 
@@ -43,3 +46,19 @@ def test_a_document_says_what_happened() -> None:
     }
     held = {goal["what"]: goal["verdict"] for goal in document["goals"]}
     assert held["stdlib logger and LogbusHandler: whole process"] == "must"
+
+
+@pytest.mark.parametrize(
+    ("mode", "part", "suite", "scale"),
+    [
+        ("full", False, "suite.json", "scale.json"),
+        ("quick", False, "quick.json", "scale-quick.json"),
+        ("tiny", False, "tiny.json", "scale-tiny.json"),
+        ("full", True, "only.json", "scale-only.json"),
+        ("tiny", True, "only.json", "scale-only.json"),
+    ],
+)
+def test_a_part_or_another_size_has_a_file_of_its_own(mode: Mode, part: bool, suite: str, scale: str) -> None:
+    """What the page is made of is replaced by a whole run in full size alone, unless somebody names the file."""
+    assert default_output("suite", mode, part=part).name == suite
+    assert default_output("scale", mode, part=part, prefix="scale-").name == scale

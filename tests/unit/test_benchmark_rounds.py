@@ -59,6 +59,20 @@ def test_more_rounds_run_while_one_fits_into_the_budget() -> None:
     assert watch.run([watch.job("a", 10.0)], Plan(2, 9, 45.0)) == 4
 
 
+def test_a_further_round_is_reckoned_by_the_jobs_that_it_has() -> None:
+    """One that is not part of it any more does not keep it from fitting in."""
+    watch = Watch()
+    jobs = [watch.job("a", 10.0), watch.job("long", 70.0, most=1)]
+    assert watch.run(jobs, Plan(1, 9, 105.0)) == 3
+
+
+def test_a_full_run_has_three_rounds_and_as_many_more_as_fit_into_ten_minutes() -> None:
+    """Of rounds that take four minutes there are three, of rounds of two minutes five, and of quick ones nine."""
+    for seconds, expected in ((240.0, 3), (120.0, 5), (1.0, 9)):
+        watch = Watch()
+        assert watch.run([watch.job("a", seconds)], rounds.PLANS["full"]) == expected
+
+
 def test_there_are_no_more_rounds_than_asked_for() -> None:
     """Quick jobs do not go on until the budget is used up."""
     watch = Watch()

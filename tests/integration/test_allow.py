@@ -28,7 +28,7 @@ WWW_DATA = 33
 
 #: Everything that the script will need is imported while we may still read it; then we are somebody else.
 _BECOME = """
-import json, logging, os, sys, time
+import json, logging, os, sys, time, tomllib
 import zmq
 import logbus, logbus.producers.configure, logbus.producers.handler, logbus.bus, logbus.cli.client
 import tests.frames
@@ -131,7 +131,9 @@ def test_an_allowed_user_s_worker_logs(
     assert open_["control"][0] == 0o600
     worker = other.start(WORKER, LOGBUS_ENDPOINT=collector.endpoint)
     assert worker.stdout is not None
-    assert json.loads(worker.stdout.readline()) == {"flushed": True, "uid": NOBODY}
+    line = worker.stdout.readline()
+    assert line, worker.communicate()
+    assert json.loads(line) == {"flushed": True, "uid": NOBODY}
     eventually(lambda: logged(tmp_path) == ["hello"])
     status = status_of(collector)
     assert status["balanced"]

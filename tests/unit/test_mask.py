@@ -15,6 +15,7 @@ from logbus.collectors.redaction.mask import (
     mask_text,
     probe,
 )
+from logbus.collectors.redaction.redact import Redactor
 
 KEYS = SecretKeys(DEFAULT_FIELDS)
 SIGNS = Signs(KEYS)
@@ -200,3 +201,11 @@ def test_the_steps_bound_what_a_text_may_cost() -> None:
     for hostile in HOSTILE:
         for before in BEFORE:
             assert _seconds(before + hostile * (256 * 1024 // len(hostile))) < bound, (before, hostile)
+
+
+@pytest.mark.parametrize("end", ["8080***", "8080*", "8080?x", "8080#x", "hunter2"])
+def test_what_stands_for_a_port_and_is_none_is_a_password(end: str) -> None:
+    """In a URL that names the host first and its user behind the @, no short way takes a password for a port."""
+    text = f"http://example.net:8080@user:{end}"
+    assert Redactor().field("x", [text]) == ["http://example.net:***@user:***"]
+    assert mask_text(text, KEYS) == "http://example.net:***@user:***"

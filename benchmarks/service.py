@@ -47,6 +47,16 @@ def environment(directory: Path) -> dict[str, str]:
     }
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a server: kindly, or by force where that takes too long."""
+    process.terminate()
+    try:
+        process.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class Service:
     """A collector, started and ready, with one JSON file or with what ``configuration`` says (TOML).
 
@@ -108,12 +118,7 @@ class Service:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
 
     def _read(self) -> int:
         """Counts what the file has got since the last look."""

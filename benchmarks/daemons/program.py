@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from benchmarks.scale.memory import peak_mib
-from benchmarks.service import PATIENCE_S, cpu_seconds
+from benchmarks.service import PATIENCE_S, cpu_seconds, end
 
 #: Seconds between looks at whether it is ready.
 _LOOK_S: Final = 0.01
@@ -34,7 +34,7 @@ class Program:
         deadline = time.monotonic() + PATIENCE_S
         while not ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self._end()
+                end(self._process)
                 raise RuntimeError(f"{command[0]} did not start: {self.said()}")
             time.sleep(_LOOK_S)
 
@@ -61,15 +61,7 @@ class Program:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self._end()
-
-    def _end(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        end(self._process)
 
 
 def free_port() -> int:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from logbus.counters import DROP_WORDS, DROPPED, Counters, Meta
 from logbus.levels import BUCKETS, bucket_of
-from logbus.producers.buffer import Buffer, Entry
+from logbus.producers.buffer import Buffer
 from logbus.producers.pack import microseconds
 from logbus.wire import SHUTDOWN, pack_payload
 
@@ -92,15 +92,15 @@ class Accounts:
         totals = self.counters.totals()
         return totals.emitted == totals.settled
 
-    def drop_rest(self, entries: Iterable[Entry]) -> None:
-        """Counts what never left as dropped by the shutdown.
+    def drop_rest(self, levels: Sequence[int], size: int) -> None:
+        """Counts what never left as dropped by the shutdown: so many of each level bucket, of ``size`` bytes in all.
 
         Calls that are under way still are left alone: each counts itself if it goes on, and if it doesn't (a thread
         that the end of the process stops) whoever reads the page of a producer that said BYE knows what it means.
         """
-        for entry in entries:
-            self.drop(SHUTDOWN, bucket_of(entry[3][1]))
-            self._buffer.release(1, entry[1])
+        for bucket, records in enumerate(levels):
+            self.drop(SHUTDOWN, bucket, records)
+        self._buffer.release(sum(levels), size)
 
     def _cell(self) -> memoryview[int]:
         return self.counters.cells.get(threading.get_ident()) or self.counters.cell()

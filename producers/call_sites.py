@@ -33,8 +33,8 @@ _SITE_TYPES: Final = [str, int, str, str, str, int]
 
 #: What records of one place, logger and level have in common: the logger's name, the level, the name that logging knows
 #: for it (None for none), the :data:`logbus.producers.producer.Site` (None where it would have parts of other types),
-#: the names of the extra fields of its last record, all that a LogRecord has, in its order, and a reference to the code
-#: object that forgets the site when that ends.
+#: the names of the extra fields of its last record, all that a LogRecord has, in its order, the place's address, and a
+#: reference to the code object that forgets the site when that ends.
 CallSite = list[Any]
 
 #: The places by the address of their instruction, each as it was last used.
@@ -102,8 +102,9 @@ def _new_site(key: tuple[int, str, int], name: Any, level: int, frame: FrameType
     if [*map(type, site)] != _SITE_TYPES:
         site = None
 
-    def forget(_: object) -> None:
-        SITES.pop(key[0], None)
-        _ALL.pop(key, None)
+    # Its own names: at the end of the interpreter those of the module are gone, and code goes after them.
+    def forget(_: object, sites: dict[int, CallSite] = SITES, kept: dict[Any, CallSite] = _ALL) -> None:
+        sites.pop(key[0], None)
+        kept.pop(key, None)
 
-    return [name, level, known, site, [], template, weakref.ref(code, forget)]
+    return [name, level, known, site, [], template, key[0], weakref.ref(code, forget)]

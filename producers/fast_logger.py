@@ -7,6 +7,10 @@ on which nobody misses anything: :mod:`logbus.producers.shortcut`.
 It overrides the methods for the five levels, and ``_log``, in which the others end. Whoever wraps or overrides a method
 of a logger, in ``logging.Logger``, in a subclass or on a single logger, is called as ever. Ours say that they are
 logging's, by name and file: who looks for the caller on the stack passes them, and errors read as ever.
+
+Where there is the compiled part, the methods for the levels are written in C (native/call.c) in front of the same in
+Python, which are the reference: whatever is unusual about a call is left to them with its arguments as they came, and
+before anything has happened. What the C compares it takes by name from here and from the modules that it stands for.
 """
 
 from __future__ import annotations
@@ -16,7 +20,9 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from logbus.producers import shortcut, template
 from logbus.producers.call_sites import outside
+from logbus.producers.compiled import NATIVE
 from logbus.producers.shortcut import send
 from logbus.producers.untouched import CALLS, IS_ENABLED_FOR, LOG, LOGGER, STEPS, look_like, own
 
@@ -50,7 +56,7 @@ def _log(self: Any, level: Any, msg: Any, args: Any, *rest: Any, **named: Any) -
 
 
 def _hand_over(self: Any, record: logging.LogRecord) -> None:
-    """The end of ``_log``, of a call that came straight from the method of a level."""
+    """The end of ``_log``, of a call that came straight from the method of a level: one frame, as in logging."""
     self.handle(record)
 
 
@@ -107,6 +113,29 @@ def _wrapped(logger: Any, name: str) -> Any:
     return getattr(super(FastLogger, logger) if isinstance(logger, FastLogger) else logger, name)
 
 
+def _handing(name: str) -> Any:
+    """What stands for the method of one level on the stack, where that is compiled and has made a record."""
+
+    def call(self: Any, record: logging.LogRecord) -> None:
+        _hand_over(self, record)
+
+    return look_like(call, name)
+
+
+def _methods() -> list[Any]:
+    """The methods of the levels, in the order of :data:`CALLS`: compiled where that is there, in front of the same."""
+    levels = [getattr(logging, name.upper()) for name in CALLS]
+    methods = [look_like(_method(name, level), name) for name, level in zip(CALLS, levels, strict=True)]
+    if NATIVE is None:
+        return methods
+    names = {**vars(template), **vars(shortcut), **globals()}
+    try:
+        compiled: list[Any] = NATIVE.calls(names, tuple(zip(levels, methods, map(_handing, CALLS), strict=True)))
+    except Exception:  # what stands in logging, threading or time is of kinds that only Python compares
+        return methods
+    return compiled
+
+
 class FastLogger(logging.Logger):
     """A logger that does what a :class:`logging.Logger` does, and takes less time where its records end in logbus.
 
@@ -115,9 +144,7 @@ class FastLogger(logging.Logger):
     """
 
     if not TYPE_CHECKING:
-        debug, info, warning, error, critical = (
-            look_like(_method(name, getattr(logging, name.upper())), name) for name in CALLS
-        )
+        debug, info, warning, error, critical = _methods()
         _log = look_like(_log, "_log")
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -10,7 +10,7 @@ from logbus.producers.crossing import CROSSING
 from logbus.producers.producer import Producer, producer_for
 from logbus.producers.settings import resolve
 from logbus.producers.stdlib import STDLIB
-from logbus.producers.take import Taker
+from logbus.producers.take import Taker, compiled_handle
 
 
 class LogbusHandler(Taker):
@@ -110,6 +110,10 @@ class _Changed(LogbusHandler):
 
 
 _Changed.__name__, _Changed.__qualname__ = LogbusHandler.__name__, LogbusHandler.__qualname__
+
+
+if (_compiled := compiled_handle(LogbusHandler)) is not None:
+    LogbusHandler.handle = _compiled  # type: ignore[method-assign]
 
 
 def _say_nothing(record: logging.LogRecord) -> bool:

@@ -22,6 +22,7 @@ from logbus.bus import is_bound, private_directory
 from logbus.counters import Counters, Meta
 from logbus.producers import tracing
 from logbus.producers.buffer import Buffer
+from logbus.producers.compiled import NATIVE
 from logbus.producers.fork import Forks, is_about_to_exec
 from logbus.producers.gate import Gate
 from logbus.producers.leave import Exits
@@ -62,7 +63,8 @@ class Life:
             private_directory(pages)
             folded.fold_if_many(pages, partial(is_bound, settings.endpoint))
         self.counters = Counters(pages, self.producer, meta)
-        self.buffer = Buffer(settings.capacity, settings.capacity_bytes, settings.on_full, self.counters)
+        buffer = Buffer if NATIVE is None else NATIVE.Buffer
+        self.buffer: Buffer = buffer(settings.capacity, settings.capacity_bytes, settings.on_full, self.counters)
         self.sender: Sender | None = None
         _begin_gate(gate, settings, meta)
         if mute:

@@ -22,6 +22,7 @@ import os
 import select
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import zmq
@@ -29,11 +30,11 @@ import zmq
 from logbus.bus import is_bound, push_socket
 from logbus.counters import Counters, Meta
 from logbus.producers.accounts import Accounts
-from logbus.producers.buffer import Buffer
+from logbus.producers.buffer import Buffer, Entry
 from logbus.producers.crowd import Crowd
 from logbus.producers.flushes import Flushes
 from logbus.producers.gate import Gate
-from logbus.producers.pack import FRAME_BYTES, FRAME_RECORDS, Packed, Packer
+from logbus.producers.pack import FRAME_BYTES, FRAME_RECORDS, Packed, packer_for
 from logbus.producers.pipe import WakePipe
 from logbus.producers.settings import ProducerSettings
 from logbus.producers.subscriber import Subscriber
@@ -80,8 +81,10 @@ class Sender:
         self._buffer = buffer
         self._counters = counters
         self._accounts = Accounts(buffer, counters, meta)
-        self._packer = Packer(meta, settings.component)
+        self._packer = packer_for(meta, settings.component)
         self._crowd = Crowd(settings.endpoint.pages)
+        #: What has left the buffer, and is not packed yet; what is packed, and not in the socket yet.
+        self._taken: Sequence[Entry] = ()
         self._outgoing: list[Packed] = []
         self._passed = -1
         self._mark_due = False
@@ -365,11 +368,13 @@ class Sender:
             if not self._serving(subscriber):
                 return True
             if not self._outgoing:
-                entries = self._buffer.take(FRAME_RECORDS, self._crowd.frame_bytes(self._buffer.bytes))
+                if not self._taken:  # else memory was short when they were to be packed
+                    self._taken = self._buffer.take(FRAME_RECORDS, self._crowd.frame_bytes(self._buffer.bytes))
                 drops = self._accounts.drop_report(now=self._deadline is not None)
-                if not entries and not drops:
+                if not self._taken and not drops:
                     return self._ask(push)
-                self._outgoing = self._packer.pack(entries, drops)
+                self._outgoing = self._packer.pack(self._taken, drops)
+                self._taken = ()
             if not self._send_packed(push, self._outgoing[0]):
                 return False
             del self._outgoing[0]
@@ -408,19 +413,17 @@ class Sender:
         return True
 
     def _send_packed(self, push: zmq.Socket[bytes], packed: Packed) -> bool:
-        count = len(packed.entries)
-        size = sum([entry[1] for entry in packed.entries])  # a generator takes twice as long
-        if packed.unencodable:
-            for bucket in packed.unencodable:
-                self._accounts.drop(UNENCODABLE, bucket)
-        elif not self._offer(push, DATA, count, packed.payload):
+        if packed.payload and not self._offer(push, DATA, packed.records, packed.payload):
             return False
-        else:
-            self._counters.sent += count
+        for bucket in packed.unencodable:
+            self._accounts.drop(UNENCODABLE, bucket)
+        if packed.payload:
+            self._counters.sent += packed.records
             self._next_ask = 0.0
-        self._buffer.release(count, size)
-        if count:
-            self._passed = packed.entries[-1][0]
+        ended = packed.records + len(packed.unencodable)
+        self._buffer.release(ended, packed.size)
+        if ended:
+            self._passed = packed.last
         return True
 
     def _offer(self, push: zmq.Socket[bytes], type_: int, count: int, payload: bytes, *, flags: int = 0) -> bool:
@@ -461,9 +464,11 @@ class Sender:
 
     def _drop_rest(self) -> None:
         self._buffer.closed = True
-        rest = [entry for packed in self._outgoing for entry in packed.entries]
+        for packed in self._outgoing:
+            self._accounts.drop_rest(packed.levels(), packed.size)
         self._outgoing = []
-        while entries := self._buffer.take(FRAME_RECORDS, FRAME_BYTES):
-            rest += entries
-        self._accounts.drop_rest(rest)
+        taken, self._taken = self._taken, ()
+        while taken or (taken := self._buffer.take(FRAME_RECORDS, FRAME_BYTES)):
+            self._accounts.drop_rest(*self._packer.levels(taken))
+            taken = ()
         self._counters.say_bye()

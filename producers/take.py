@@ -1,7 +1,9 @@
 """Records of the standard library made plain, in the fewest steps: what every log call through it pays for.
 
 :class:`Taker` is the part of :class:`logbus.producers.handler.LogbusHandler` that knows records. The flight recorder
-has one of its own, which no logger knows.
+has one of its own, which no logger knows. What :meth:`Taker.handle` does with a usual record is there in C, too
+(native/take.c), which asks the same memory of places: whatever it leaves to the Python, and whatever the Python leaves
+to it, was met before by either.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from logbus.producers.compiled import NATIVE
 from logbus.producers.context import active, active_about, add_context
 from logbus.producers.exception import describe, from_text, weight
 from logbus.producers.sanitise import FIELD_BYTES, MAX_MESSAGE_CHARS, safe_message, split_extra
@@ -80,14 +83,18 @@ class Taker(logging.Handler):
         try:
             self.emit(record)
         except Exception:
-            try:
-                self._emit_unusual(record)
-            except Exception as error:  # a record that isn't one: say so in its place, rather than lose it
-                try:
-                    self._emit_broken(record, error)
-                except Exception:  # nor is the producer what it should be: logging's own word for that
-                    self.handleError(record)
+            self._rescue(record)
         return record
+
+    def _rescue(self, record: logging.LogRecord) -> None:
+        """Has a record that the usual way could not take go whatever way is left."""
+        try:
+            self._emit_unusual(record)
+        except Exception as error:  # a record that isn't one: say so in its place, rather than lose it
+            try:
+                self._emit_broken(record, error)
+            except Exception:  # nor is the producer what it should be: logging's own word for that
+                self.handleError(record)
 
     def _emit_broken(self, record: logging.LogRecord, error: Exception) -> None:
         name, number = getattr(record, "name", None), getattr(record, "levelno", None)
@@ -194,6 +201,28 @@ class Taker(logging.Handler):
         fields = _fields(keys)
         if fields is not None:  # else the next one with just these has to come here, too
             self._places[site] = site, keys, fields
+
+
+def compiled_handle(kind: type[Taker]) -> Any:
+    """:meth:`Taker.handle` for this class and those below it, in C; None where there is no compiled part.
+
+    It does what ``handle`` and ``emit`` do with a usual record, for handlers whose ``emit`` nobody has overridden. All
+    else goes to ``handle`` before anything has happened; what shows in the message alone, to ``_emit_unusual``.
+    """
+    if NATIVE is None:
+        return None
+    return NATIVE.handling(
+        Taker.handle,
+        kind,
+        logging.LogRecord,
+        tuple(_BLANK.__dict__),
+        NOT_EXTRA,
+        cast("Any", active).__self__,
+        add_context,
+        _ENTRY_BYTES,
+        FIELD_BYTES,
+        _USUAL_BYTES,
+    )
 
 
 def _fields(keys: list[Any]) -> list[str] | None:

@@ -1,4 +1,7 @@
-"""The buffer under any sequence of calls: the law of the ledger holds after each, and so does every promise."""
+"""The buffer under any sequence of calls: the law of the ledger holds after each, and so does every promise.
+
+Both forms are held to the same model: the one in Python, and the compiled one.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from logbus.counters import Counters, Meta
 from logbus.levels import BUCKETS, bucket_of
 from logbus.producers.buffer import Buffer, Entry, OnFull
 from logbus.wire import HIGH_WATER_MARK, SHUTDOWN
+from tests.forms import buffer_type, needs_compiled, rows
 
 CAPACITY = 8
 CAPACITY_BYTES = 1000
@@ -39,11 +43,13 @@ class AnyUse(RuleBasedStateMachine):
     The model is a list: what the policy says of it is written down plainly, and held against the real buffer.
     """
 
+    form = "python"
+
     @initialize(on_full=st.sampled_from(get_args(OnFull)))
     def begin(self, on_full: OnFull) -> None:
         """A buffer with one of the policies."""
         self.counters = Counters(Path("/nowhere"), bytes(16), Meta("", 1, "", "", 1))
-        self.buffer = Buffer(CAPACITY, CAPACITY_BYTES, on_full, self.counters)
+        self.buffer: Buffer = buffer_type(self.form)(CAPACITY, CAPACITY_BYTES, on_full, self.counters)
         self.cells = {thread: self.counters.cell() for thread in "abc"}
         self.next = 0
         #: What can still be evicted, in the order of the calls; what the sender has looked at; what it holds.
@@ -61,7 +67,7 @@ class AnyUse(RuleBasedStateMachine):
         self.counters.cells[threading.get_ident()] = self.cells[thread]
         queued = self._queued()
         before = sum(map(len, queued.values()))
-        staged = self.buffer.records - before - sum(map(len, self.hand))
+        staged = 0 if self.form == "compiled" else self.buffer.records - before - sum(map(len, self.hand))
         site = ("logger", level, "LEVEL", "module", "function", 1)
         self.buffer.put(1.0, site, thread, str(record.number), None, None, None, size)
         if self.buffer.closed:
@@ -104,7 +110,9 @@ class AnyUse(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 6), limit_bytes=st.integers(1, 600))
     def take(self, limit: int, limit_bytes: int) -> None:
         """The sender takes a batch: within its limits, but one at least, and each thread's records in order."""
-        taken = self.buffer.take(limit, limit_bytes)
+        batch = self.buffer.take(limit, limit_bytes)
+        taken = rows(batch)
+        assert len(batch) == len(taken)
         assert bool(taken) == bool(self.waiting)
         assert len(taken) <= limit
         assert len(taken) == 1 or sum(entry[1] for entry in taken[:-1]) < limit_bytes
@@ -157,6 +165,8 @@ class AnyUse(RuleBasedStateMachine):
 
     def _queued(self) -> dict[int, list[int]]:
         """The numbers that stand in each level's queue: an eviction reaches these, not what the sender looks at."""
+        if self.form == "compiled":  # nothing is looked at but what it takes
+            return {at: [record.number for record in self.waiting] for at in range(len(BUCKETS))}
         return {at: [int(text) for text in self._parts(at)[5::9]] for at in range(len(BUCKETS))}
 
     def _parts(self, at: int) -> list[Any]:
@@ -169,4 +179,11 @@ class AnyUse(RuleBasedStateMachine):
         return [*parts, *segment][self.buffer._fronts[at] :]
 
 
+class AnyUseCompiled(AnyUse):
+    """The same of the compiled buffer."""
+
+    form = "compiled"
+
+
 TestAnyUse = AnyUse.TestCase
+TestAnyUseCompiled = needs_compiled(AnyUseCompiled.TestCase)

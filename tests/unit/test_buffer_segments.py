@@ -1,16 +1,18 @@
-"""The segments that a buffer keeps its entries in: short whatever the capacity, and nothing is lost between two."""
+"""The buffer in Python: its segments are short whatever the capacity, and nothing is lost between two, or two steps."""
 
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from logbus.counters import Counters, Meta
 from logbus.levels import BUCKETS
 from logbus.producers import buffer as module
 from logbus.producers.buffer import Buffer, OnFull, Segment
-from tests.unit.test_buffer import DEBUG, ERROR, INFO, check_law, drain, numbers, one_caller
+from tests.unit.test_buffer import DEBUG, ERROR, INFO, Caller, check_law, drain, numbers, one_caller
 
 #: Parts of an entry, and records in a segment before another one follows, where a test makes them few.
 PARTS = 9
@@ -147,3 +149,31 @@ def test_what_left_a_segment_is_not_lost_where_memory_ends_in_the_next_one(level
     buffer._heads[2] = second
     second.following = third
     assert numbers(drain(buffer)) == list(range(200))
+
+
+class RaisedError(Exception):
+    """What a signal handler raises."""
+
+
+class Interrupted(Buffer):
+    """A buffer whose every note of a drop is interrupted by a signal handler that raises."""
+
+    __slots__ = ()
+
+    def _note(self, at: int, created: float) -> None:
+        raise RaisedError
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_drop_is_counted_though_signals_interrupt_it_twice(closed: bool) -> None:
+    """A handler that raises while a drop is noted, and another one while the first is dealt with, hide no record."""
+    counters = Counters(Path("/nowhere"), bytes(16), Meta("", 1, "", "", 1))
+    buffer = Interrupted(1, 1 << 20, "drop_newest", counters)
+    caller = Caller(buffer, counters)
+    caller.put(INFO)
+    buffer.closed = closed
+    with pytest.raises(RaisedError):
+        caller.put(INFO)
+    totals = counters.totals()
+    assert totals.emitted == totals.settled == 2
+    assert sum(totals.dropped) == 1

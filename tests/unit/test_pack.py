@@ -1,4 +1,7 @@
-"""Entries into frames: whatever was logged becomes a payload that the collector's own decoder takes."""
+"""Entries into frames: whatever was logged becomes a payload that the collector's own decoder takes.
+
+Each test is run with the packer of the buffer in Python and with that of the compiled one.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,41 @@ import itertools
 import math
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from logbus.collectors.decode import Batch, decode
-from logbus.counters import Meta
+from logbus.counters import Counters, Meta
+from logbus.levels import bucket_of
 from logbus.producers.buffer import Entry
 from logbus.producers.exception import describe
-from logbus.producers.pack import FRAME_RECORDS, MAX_PAYLOAD_BYTES, Packed, Packer, microseconds
+from logbus.producers.pack import FRAME_RECORDS, MAX_PAYLOAD_BYTES, Packed, microseconds
 from logbus.producers.sanitise import TRUNCATED
 from logbus.wire import DATA, SCHEMA, Header
+from tests.forms import FORMS, buffer_type, packer_type
 
 META = Meta("host", 4711, "worker-1", "app", 1)
 SITE = ("proxywhirl.rotator", 20, "INFO", "sync", "select", 12)
 DROP = [0, 1, 37, 1_000_000, 2_000_000]
 
 _tickets = itertools.count()
+
+
+class Form:
+    """Which of the two packers is used."""
+
+    name = "python"
+
+
+@pytest.fixture(params=FORMS, autouse=True)
+def form(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Has the tests of this file use one packer, then the other."""
+    Form.name = request.param
+    yield request.param
+    Form.name = "python"
 
 
 def entry(
@@ -39,15 +60,32 @@ def entry(
     return (next(_tickets), 300, created, site, thread, message, extra, nested, exception)
 
 
+def taken(entries: list[Entry]) -> Any:
+    """Entries as the buffer of this form hands them over."""
+    if Form.name == "python":
+        return entries
+    buffer = buffer_type(Form.name)(100_000, 1 << 40, "drop_newest", Counters(Path("/nowhere"), bytes(16), META))
+    for _, size, *rest in entries:
+        buffer.put(*rest, size)
+    return buffer.take(len(entries), 1 << 40)
+
+
 def pack(*entries: Entry, drops: list[list[int]] | None = None, component: str = "") -> list[Packed]:
     """The frames of some entries, by a packer of their own."""
-    return Packer(META, component).pack(entries, drops or [])
+    frames = packer_type(Form.name)(META, component).pack(taken([*entries]), drops or [])
+    assert sum(packed.size for packed in frames) == sum(made[1] for made in entries)
+    assert sum(packed.records + len(packed.unencodable) for packed in frames) == len(entries)
+    tickets = [packed.last for packed in frames if packed.records or packed.unencodable]
+    assert tickets == sorted(set(tickets))
+    levels = [sum(counts) for counts in zip(*[packed.levels() for packed in frames], strict=True)]
+    assert levels == [sum(bucket_of(made[3][1]) == bucket for made in entries) for bucket in range(6)]
+    return frames
 
 
 def read(packed: Packed) -> Batch:
     """What the collector makes of a payload."""
     assert 0 < len(packed.payload) <= MAX_PAYLOAD_BYTES
-    return decode(Header(DATA, 0, SCHEMA, bytes(16), 0, len(packed.entries)), packed.payload)
+    return decode(Header(DATA, 0, SCHEMA, bytes(16), 0, packed.records), packed.payload)
 
 
 def read_one(made: Entry, component: str = "") -> Batch:
@@ -62,7 +100,7 @@ def test_a_batch_is_one_frame_with_its_tables() -> None:
     other = ("httpx", 30, "WARNING", "client", "get", 3)
     entries = [entry("a"), entry("b", site=other, thread="t2"), entry("c", extra={"k": 1}, nested={"n": [None]})]
     [packed] = pack(*entries, drops=[DROP])
-    assert list(packed.entries) == entries
+    assert packed.records == 3
     batch = read(packed)
     assert [site.logger for site in batch.sites] == ["proxywhirl.rotator", "httpx"]
     assert [site.component for site in batch.sites] == ["rotator", "httpx"]
@@ -115,11 +153,11 @@ def test_one_odd_record_does_not_cost_its_neighbours_their_frame() -> None:
     """A record that can't be packed as it is goes by itself, repaired; none of the batch is lost."""
     entries = [entry("before"), entry("\ud800 surrogate", extra={"\udfff": "\ud800"}), entry("after")]
     frames = pack(*entries, drops=[DROP])
-    assert [made for packed in frames for made in packed.entries] == entries
     batches = [read(packed) for packed in frames]
-    assert [r.message for b in batches for r in b.records] == ["before", "\\ud800 surrogate", "after"]
-    assert batches[1].records[0].extra == {"\\udfff": "\\ud800"}
-    assert [len(batch.drops) for batch in batches] == [1, 0, 0]
+    records = [record for batch in batches for record in batch.records]
+    assert [record.message for record in records] == ["before", "\\ud800 surrogate", "after"]
+    assert records[1].extra == {"\\udfff": "\\ud800"}
+    assert [len(batch.drops) for batch in batches] == [1] + [0] * (len(batches) - 1)
 
 
 ODD: list[Any] = [None, 5, 1.5, True, [], {}, ["x"], object(), "\ud800", "x" * 300_000, b"x", 2**70, -(2**70), math.nan]
@@ -149,7 +187,7 @@ def test_a_thread_of_any_kind_has_a_name(value: Any) -> None:
     assert len(name) <= 1024
 
 
-@pytest.mark.parametrize("created", [math.nan, math.inf, -math.inf, 1e300, -1e300, 2.0**63, 1.7e15])
+@pytest.mark.parametrize("created", [math.nan, math.inf, -math.inf, 1e300, -1e300, 2.0**63, 1.7e15, 9223372036854.7])
 def test_a_time_that_is_none_becomes_the_present(created: float) -> None:
     """A record is never refused for its time."""
     before = time.time_ns() // 1000
@@ -158,7 +196,7 @@ def test_a_time_that_is_none_becomes_the_present(created: float) -> None:
     assert before - 1 <= microseconds(created) <= time.time_ns() // 1000 + 1
 
 
-@pytest.mark.parametrize("created", [0.0, -1.5, 1_700_000_000.123456, 9e12])
+@pytest.mark.parametrize("created", [0.0, -1.5, 1_700_000_000.123456, 9e12, 9.2e12])
 def test_a_time_is_kept_to_the_microsecond(created: float) -> None:
     """Whatever is a time stays what it was."""
     assert read_one(entry(created=created)).records[0].time_us == microseconds(created) == int(created * 1_000_000)
@@ -185,7 +223,6 @@ def test_a_batch_larger_than_a_frame_becomes_several() -> None:
     entries = [entry(f"{number}" + "x" * 10_000) for number in range(100)]
     frames = pack(*entries, drops=[DROP])
     assert len(frames) > 3
-    assert [made for packed in frames for made in packed.entries] == entries
     batches = [read(packed) for packed in frames]
     assert [len(batch.drops) for batch in batches] == [1] + [0] * (len(frames) - 1)
     assert [r.message for b in batches for r in b.records] == [made[5] for made in entries]
@@ -195,20 +232,28 @@ def test_what_nothing_helps_is_counted_and_costs_nobody_else() -> None:
     """An entry that can't be encoded is named by its level; those around it and the drops arrive."""
     broken = entry(exception="not described", site=(*SITE[:1], 40, *SITE[2:]))
     frames = pack(broken, entry("after"), drops=[DROP])
-    assert [packed.unencodable for packed in frames] == [[4], []]
-    assert list(frames[0].entries) == [broken]
-    assert read(frames[1]).records[0].message == "after"
-    assert len(read(frames[1]).drops) == 1
+    assert [bucket for packed in frames for bucket in packed.unencodable] == [4]
+    [sent] = [packed for packed in frames if packed.payload]
+    assert [record.message for record in read(sent).records] == ["after"]
+    assert len(read(sent).drops) == 1
     alone = pack(broken, drops=[DROP])
-    assert [packed.unencodable for packed in alone] == [[4], []]
-    assert len(read(alone[1]).drops) == 1
+    assert [bucket for packed in alone for bucket in packed.unencodable] == [4]
+    [sent] = [packed for packed in alone if packed.payload]
+    assert read(sent).records == []
+    assert len(read(sent).drops) == 1
+
+
+def test_a_frame_of_nothing_is_none() -> None:
+    """Where no record can be encoded, and no drop is to be told, there is nothing to send."""
+    [packed] = pack(entry(exception="not described"))
+    assert (packed.payload, packed.records, packed.unencodable) == (b"", 0, [2])
 
 
 def test_many_sites_are_remembered_and_forgotten_again() -> None:
     """The rows of call sites are kept from frame to frame, and not without bounds."""
-    packer = Packer(META, "")
+    packer = packer_type(Form.name)(META, "")
     for start in range(0, 20_000, FRAME_RECORDS):
         entries = [entry(site=(f"l{number}", *SITE[1:])) for number in range(start, start + FRAME_RECORDS)]
-        [packed] = packer.pack(entries, [])
-        assert [site.logger for site in read(packed).sites] == [made[3][0] for made in entries]
+        frames = packer.pack(taken(entries), [])
+        assert [site.logger for packed in frames for site in read(packed).sites] == [made[3][0] for made in entries]
     assert len(packer._site_rows) <= 8192

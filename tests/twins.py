@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from logbus.producers import shortcut, template
+from logbus.producers import fast_logger, shortcut, template
+from logbus.producers.compiled import NATIVE
 from logbus.producers.fast_logger import FastLogger
 from logbus.producers.handler import LogbusHandler
+from logbus.producers.untouched import CALLS
 from tests.kept import Kept
 
 #: Attributes of a record that say when it was made.
@@ -69,12 +71,19 @@ def twins() -> tuple[Tree, Tree]:
     return Tree(logging.Logger), Tree(FastLogger)
 
 
+def take_form(form: str, monkeypatch: Any) -> None:
+    """Gives FastLogger the methods of one of ``tests.forms.FORMS``; it has the compiled ones where there are any."""
+    if form == "python" and NATIVE is not None:
+        for name in CALLS:
+            monkeypatch.setattr(FastLogger, name, vars(FastLogger)[name].__wrapped__)
+
+
 class Ways:
     """Which of the three ways calls have taken: counts what lies on each."""
 
     def __init__(self, monkeypatch: Any) -> None:
         self.lean = self.handled = 0
-        record_of, handle = template.record_of, LogbusHandler.handle
+        record_of, handle, hand_over = template.record_of, LogbusHandler.handle, fast_logger._hand_over
 
         def count_lean(*arguments: Any) -> Any:
             self.lean += 1
@@ -84,7 +93,12 @@ class Ways:
             self.handled += 1
             return handle(*arguments)
 
+        def count_handed_over(*arguments: Any) -> Any:  # a record may be made without record_of()
+            self.lean += 1
+            return hand_over(*arguments)
+
         monkeypatch.setattr(shortcut, "record_of", count_lean)
+        monkeypatch.setattr(fast_logger, "_hand_over", count_handed_over)
         monkeypatch.setattr(LogbusHandler, "handle", count_handled)
 
     def of(self, tree: Tree, call: Callable[[], Any]) -> str:

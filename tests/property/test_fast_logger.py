@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from hypothesis import given, strategies as st
 
 from logbus.producers.context import context
-from tests.twins import Looking, Tree, twins
+from tests.forms import FORMS
+from tests.twins import Looking, Tree, take_form, twins
 
 PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=10))
 VALUES = st.one_of(
@@ -168,14 +170,16 @@ def _logging_as_it_was() -> Iterator[None]:
             del logging._nameToLevel[level]
 
 
+@pytest.mark.parametrize("form", FORMS)
 @given(st.lists(st.one_of(calls(), calls(), calls(), changes(), changes(), switches()), min_size=2, max_size=14))
-def test_nobody_can_tell_a_fast_logger_from_a_plain_one(program: list[Step]) -> None:
+def test_nobody_can_tell_a_fast_logger_from_a_plain_one(form: str, program: list[Step]) -> None:
     """Handlers, filters, the producer and the callers see the same of the same calls: records, order, errors."""
     found = []
     stderr, sys.stderr = sys.stderr, None
     try:
         for tree in twins():
-            with _logging_as_it_was():
+            with _logging_as_it_was(), pytest.MonkeyPatch.context() as monkeypatch:
+                take_form(form, monkeypatch)
                 tree.root.addHandler(tree.handler)
                 for step in program:
                     try:

@@ -19,9 +19,17 @@ import pytest
 import logbus
 from logbus.producers.fast_logger import FastLogger, make_plain
 from tests.collector_command import child_environment
-from tests.twins import Looking, Tree, Ways, twins
+from tests.forms import FORMS
+from tests.twins import Looking, Tree, Ways, take_form, twins
 
 PLAIN, FAST = 0, 1
+
+
+@pytest.fixture(params=FORMS, autouse=True)
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The methods of fast loggers in Python, and compiled."""
+    take_form(request.param, monkeypatch)
+    return str(request.param)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ import pytest
 from logbus.producers.context import context
 from logbus.producers.exception import finish
 from logbus.producers.handler import LogbusHandler
+from tests.forms import FORMS, HANDLES
 from tests.kept import Kept
 
 
@@ -30,9 +31,10 @@ def taken() -> Kept:
     return Kept()
 
 
-@pytest.fixture
-def handler(taken: Kept) -> LogbusHandler:
-    """A handler in front of it."""
+@pytest.fixture(params=FORMS)
+def handler(taken: Kept, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> LogbusHandler:
+    """A handler in front of it, in each form."""
+    monkeypatch.setattr(LogbusHandler, "handle", HANDLES[request.param])
     return LogbusHandler.of(taken.producer)
 
 

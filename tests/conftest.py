@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+#: What stays of our settings: whether the compiled part is used is decided for a whole run, children included.
+KEPT = ("LOGBUS_PURE_PYTHON",)
 #: Whether the promised figures run at full size.
 SOAK = os.environ.get("LOGBUS_SOAK") == "1"
 
@@ -46,7 +48,7 @@ def directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     Not below tmp_path: the path of a Unix socket has at most 107 bytes, and pytest's names are long.
     """
-    for name in [name for name in os.environ if name.startswith("LOGBUS_")]:
+    for name in [name for name in os.environ if name.startswith("LOGBUS_") and name not in KEPT]:
         monkeypatch.delenv(name)
     base = Path(tempfile.mkdtemp(prefix="lb-", dir="/tmp"))
     monkeypatch.setenv("LOGBUS_RUNTIME_DIR", str(base / "runtime"))

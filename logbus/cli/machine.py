@@ -42,6 +42,19 @@ def versions() -> Iterator[Finding]:
     yield libzmq(zmq.zmq_version_info())
     yield ok("pyzmq", zmq.pyzmq_version())
     yield ok("msgpack", ".".join(map(str, msgpack.version)))
+    yield compiled_part()
+
+
+def compiled_part() -> Finding:
+    """Whether log calls of this Python take the compiled way."""
+    from logbus.producers import compiled
+
+    if compiled.NATIVE is not None:
+        return ok("compiled part", "in use")
+    if compiled.unwanted():
+        return ok("compiled part", f"not in use: {compiled.VARIABLE} is set")
+    advice = "install a C compiler and this Python's headers (python3-dev), then logbus once more"
+    return warning("compiled part", "none: logbus works, and its log calls cost more", advice)
 
 
 def libzmq(version: tuple[int, int, int]) -> Finding:

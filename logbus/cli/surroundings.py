@@ -28,6 +28,7 @@ VARIABLES: Final = frozenset(
         "LOGBUS_LEVEL",
         "LOGBUS_ON_FULL",
         "LOGBUS_OPENTELEMETRY",
+        "LOGBUS_PURE_PYTHON",
         "LOGBUS_RUN",
         "LOGBUS_RUNTIME_DIR",
         "LOGBUS_RUN_TOLD",

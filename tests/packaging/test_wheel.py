@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from scripts import native
 from tests.collector_command import ROOT
 
 #: Folders of the tree and the import names under which they are installed.
 MAPPING = {"logbus": "logbus", "producers": "logbus/producers", "collectors": "logbus/collectors"}
 #: What is copied for a build: what git has of the project, but for what no build looks at.
-BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", *MAPPING)
+BUILT_FROM = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "native", *MAPPING)
+#: What a wheel holds beside them: the compiled part for this Python, where it can be built.
+EXTENSION = f"logbus/producers/_native{sysconfig.get_config_var('EXT_SUFFIX')}"
+BUILDS = native.missing() is None
 #: Seconds for any one of the commands; a build takes about three.
 TIMEOUT = 100
+#: Says what an installed logbus has: "compiled" or "python".
+SAYS = "from logbus.producers.compiled import NATIVE; print('python' if NATIVE is None else 'compiled')"
+#: Logs in a process that has its own collector, and says what came.
+LOGS = """
+import json
+import logging
+import logbus
+from logbus.testing import MemoryCollector
+
+with MemoryCollector() as collector:
+    logbus.configure(endpoint=collector.endpoint, control=collector.control)
+    for number in (1, 2):
+        logging.getLogger("shop").warning("hello %d", number)
+    print(json.dumps([record["message"] for record in collector.wait(2)]))
+"""
 
 #: An application that has always had packages of these names. It runs from its own folder.
 APPLICATION = {
@@ -36,10 +57,13 @@ print(logbus.collectors.__file__)
 }
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    """The output of a command that must succeed, in an environment that knows nothing of this checkout."""
+def run(*command: str | Path, cwd: Path, **changes: str) -> str:
+    """The output of a command that must succeed, in an environment that knows nothing of this checkout.
+
+    ``changes`` add to that environment.
+    """
     foreign = ("PYTHON", "COVERAGE_", "LOGBUS_", "PIP_", "VIRTUAL_ENV")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | changes
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -81,29 +105,40 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def sources() -> dict[str, bytes]:
-    """Every module and type marker of the tree by the path under which it must be installed."""
+    """Every module, stub and type marker of the tree by the path under which it must be installed."""
     found = {}
     for folder, installed in MAPPING.items():
         for directory, _, names in os.walk(ROOT / folder):  # doesn't follow the links
             for name in names:
                 path = Path(directory, name)
-                if path.suffix == ".py" or name == "py.typed":
+                if path.suffix in (".py", ".pyi") or name == "py.typed":
                     inside = path.relative_to(ROOT / folder).as_posix()
                     found[f"{installed}/{inside}"] = path.read_bytes()
     return found
 
 
 def contents(wheel: Path) -> dict[str, bytes]:
-    """What a wheel installs into site-packages, its metadata aside."""
+    """What a wheel installs into site-packages, its metadata and the compiled part aside."""
     with zipfile.ZipFile(wheel) as archive:
-        return {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
+        kept = [name for name in archive.namelist() if ".dist-info/" not in name and name != EXTENSION]
+        return {name: archive.read(name) for name in kept}
+
+
+def compiled(wheel: Path) -> bool:
+    """Whether a wheel has the compiled part for this Python."""
+    with zipfile.ZipFile(wheel) as archive:
+        return EXTENSION in archive.namelist()
 
 
 def test_the_wheel_holds_what_the_tree_holds(built: tuple[Path, Path]) -> None:
-    """Every module of the three folders is in the wheel, byte for byte under its import name, and nothing else is."""
+    """Every module of the three folders is in the wheel, byte for byte under its import name, and nothing else is.
+
+    But for the compiled part: it is of this Python, and what others have built into the tree stays there.
+    """
     expected = sources()
     found = contents(built[1])
 
+    assert compiled(built[1]) is BUILDS
     assert sorted(found) == sorted(expected)
     assert [name for name, text in expected.items() if found[name] != text] == []
     assert "logbus/py.typed" in found
@@ -124,7 +159,11 @@ def test_the_sdist_mirrors_the_tree(built: tuple[Path, Path]) -> None:
     )
 
     assert code == expected
-    assert {PurePosixPath(name) for name in ("LICENSE", "README.md", "pyproject.toml")} <= set(names)
+    assert {PurePosixPath(name) for name in ("LICENSE", "README.md", "pyproject.toml", "setup.py")} <= set(names)
+    assert sorted(str(name) for name in names if name.parts[:1] == ("native",) and name.suffix) == sorted(
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "native").iterdir()
+    )
+    assert [str(name) for name in names if name.suffix == ".so"] == []
 
 
 def test_a_tree_without_its_links_builds_the_same_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:
@@ -132,19 +171,18 @@ def test_a_tree_without_its_links_builds_the_same_wheel(built: tuple[Path, Path]
     _, wheel = build(copy_tree(tmp_path / "tree", links=False), tmp_path / "dist")
 
     assert contents(wheel) == contents(built[1])
+    assert compiled(wheel) is BUILDS
 
 
-@pytest.fixture(scope="module")
-def installed(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new venv with the wheel in it. Dependencies come from this one by path, so that nothing is downloaded.
+def install(wheel: Path, venv: Path) -> Path:
+    """A new venv with a wheel in it. Dependencies come from this one by path, so that nothing is downloaded.
 
     A path added by a ``.pth`` file doesn't have its own ``.pth`` files read: the editable logbus here stays unseen.
     """
-    venv = tmp_path_factory.mktemp("installed") / "venv"
     run(sys.executable, "-m", "venv", "--without-pip", venv, cwd=venv.parent)
     python = venv / "bin" / "python"
     run(
-        *(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", built[1]),
+        *(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel),
         cwd=venv.parent,
     )
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -152,6 +190,67 @@ def installed(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
     theirs = Path(run(python, "-c", code, cwd=venv.parent).strip())
     (theirs / "dependencies.pth").write_text(ours + "\n")
     return venv
+
+
+@pytest.fixture(scope="module")
+def installed(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new venv with the wheel in it."""
+    return install(built[1], tmp_path_factory.mktemp("installed") / "venv")
+
+
+def logged(python: Path, directory: Path) -> list[str]:
+    """The messages that came to a collector of the logbus that this Python has installed."""
+    said = run(python, "-W", "error", "-c", LOGS, cwd=directory, LOGBUS_RUNTIME_DIR=str(directory / "runtime"))
+    messages: list[str] = json.loads(said)
+    return messages
+
+
+def test_the_compiled_part_is_installed(installed: Path, tmp_path: Path) -> None:
+    """The wheel that was built from the sdist brings it, for this Python alone, and it loads."""
+    if reason := native.missing():
+        pytest.skip(f"Python only: {reason}")
+    tags = next(installed.glob("lib/*/site-packages/logbus-*.dist-info/WHEEL")).read_text()
+
+    assert run(installed / "bin" / "python", "-c", SAYS, cwd=tmp_path).strip() == "compiled"
+    assert logged(installed / "bin" / "python", tmp_path) == ["hello 1", "hello 2"]
+    assert "Root-Is-Purelib: false" in tags
+
+
+def test_it_installs_where_no_compiler_works(built: tuple[Path, Path], tmp_path: Path) -> None:
+    """The sdist builds and installs all the same, says so in one line, and a handler of it sends records."""
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, "--log", tmp_path / "log")
+    run(sys.executable, "-m", "pip", "wheel", *options, built[0], cwd=tmp_path, CC="/bin/false")
+    (wheel,) = tmp_path.glob("*.whl")
+    python = install(wheel, tmp_path / "venv") / "bin" / "python"
+
+    assert contents(wheel) == contents(built[1])
+    assert not compiled(wheel)
+    assert (tmp_path / "log").read_text().count("installed without its compiled part") == (1 if BUILDS else 0)
+    assert run(python, "-c", SAYS, cwd=tmp_path).strip() == "python"
+    assert logged(python, tmp_path) == ["hello 1", "hello 2"]
+
+
+def test_it_compiles_without_a_warning(tmp_path: Path) -> None:
+    """The C is free of everything that this compiler would warn of."""
+    if reason := native.missing():
+        pytest.skip(f"Python only: {reason}")
+    tree = copy_tree(tmp_path / "tree", links=True)
+    said = run(sys.executable, "setup.py", "-q", "build_ext", "--build-lib", "built", cwd=tree, CFLAGS="-Werror")
+
+    assert said == ""
+    assert (tree / "built" / EXTENSION).exists()
+
+
+def test_a_build_that_fails_leaves_no_earlier_one(tmp_path: Path) -> None:
+    """An extension of older sources would do something else than the Python beside it: it goes, and Python is left."""
+    tree = copy_tree(tmp_path / "tree", links=True)
+    in_place = tree / "producers" / PurePosixPath(EXTENSION).name
+    in_place.write_bytes(b"of older sources")
+    with (tree / "native" / "module.c").open("a") as source:
+        source.write("this is no C\n")
+    run(sys.executable, "setup.py", "-q", "build_ext", "--inplace", cwd=tree)
+
+    assert not in_place.exists()
 
 
 def test_it_lives_beside_an_application_with_packages_of_the_same_names(installed: Path, tmp_path: Path) -> None:

@@ -72,6 +72,11 @@ def code_files() -> dict[str, Path]:
     return found
 
 
+def c_files() -> list[Path]:
+    """Every file of the compiled part."""
+    return sorted((ROOT / "native").glob("*.[ch]"))
+
+
 def files_of_tests() -> list[Path]:
     """Every file that holds tests."""
     return sorted((ROOT / "tests").rglob("test_*.py"))
@@ -260,7 +265,7 @@ def test_files_are_named_for_what_they_hold_and_stay_short() -> None:
     empty = [str(path) for path in MODULES.values() if path.stem in EMPTY_NAMES or path.parent.name in EMPTY_NAMES]
     long = {
         str(path): lines
-        for path in [*MODULES.values(), *files_of_tests()]
+        for path in [*MODULES.values(), *files_of_tests(), *c_files()]
         if (lines := path.read_text().count("\n")) > MAX_LINES
     }
 
@@ -269,8 +274,22 @@ def test_files_are_named_for_what_they_hold_and_stay_short() -> None:
 
 
 def test_every_module_says_its_place() -> None:
-    """Every module has a docstring."""
+    """Every module has a docstring, and every file in C begins with a comment."""
     assert [name for name, path in MODULES.items() if not ast.get_docstring(ast.parse(path.read_text()))] == []
+    assert [path.name for path in c_files() if not path.read_text().startswith("/* ")] == []
+
+
+def test_the_compiled_part_is_asked_for_in_one_place() -> None:
+    """Whether it is there and wanted is decided once: every other module takes what ``compiled`` has."""
+    name = "logbus.producers._native"
+    asking = {
+        module
+        for module, path in MODULES.items()
+        for found in imports_of(path.read_text(), frozenset({*MODULES, name}))
+        if found.target == name
+    }
+
+    assert asking == {"logbus.producers.compiled"}
 
 
 def test_every_test_says_what_it_proves() -> None:

@@ -12,6 +12,7 @@ import pytest
 from logbus.cli import machine
 from logbus.cli.finding import Finding
 from logbus.collectors.claim import DESCRIPTORS, MIN_DESCRIPTORS
+from logbus.producers import compiled
 from tests.small_disk import PAGE, can_mount, small_disk
 from tests.stranger import NOBODY, needs_root
 
@@ -23,10 +24,29 @@ def only(path: Path, *, lasting: bool = False) -> Finding:
 
 
 def test_the_versions_are_those_of_the_libraries_at_work() -> None:
-    """Five lines, all well in an environment in which the tests run."""
+    """Five lines, all well in an environment in which the tests run, and one about the compiled part."""
     findings = {finding.check: finding for finding in machine.versions()}
-    assert list(findings) == ["logbus", "python", "libzmq", "pyzmq", "msgpack"]
-    assert {finding.verdict for finding in findings.values()} == {"ok"}
+    assert list(findings) == ["logbus", "python", "libzmq", "pyzmq", "msgpack", "compiled part"]
+    assert {finding.verdict for check, finding in findings.items() if check != "compiled part"} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("native", "variable", "verdict", "found"),
+    [
+        (object(), "0", "ok", "in use"),
+        (None, "1", "ok", "not in use: LOGBUS_PURE_PYTHON is set"),
+        (None, "0", "warning", "none: logbus works, and its log calls cost more"),
+    ],
+)
+def test_the_compiled_part_is_there_or_missed(
+    monkeypatch: pytest.MonkeyPatch, native: object, variable: str, verdict: str, found: str
+) -> None:
+    """That it was turned off is as somebody wanted it; that none was built is worth a warning, and what would help."""
+    monkeypatch.setattr(compiled, "NATIVE", native)
+    monkeypatch.setenv("LOGBUS_PURE_PYTHON", variable)
+    finding = machine.compiled_part()
+    assert (finding.verdict, finding.found) == (verdict, found)
+    assert (verdict == "ok") is (not finding.advice)
 
 
 @pytest.mark.parametrize(

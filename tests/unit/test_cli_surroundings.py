@@ -10,7 +10,7 @@ import pytest
 from logbus.cli import surroundings
 from logbus.collectors.configuration import sources
 from logbus.collectors.configuration.read import load
-from logbus.producers import below, settings as producer_settings
+from logbus.producers import below, compiled, settings as producer_settings
 from tests.small_disk import can_mount, small_disk
 
 
@@ -18,6 +18,7 @@ def test_every_variable_that_is_read_is_known() -> None:
     """The doctor's list is that of the worker's settings and of the collector's sources."""
     read = set(producer_settings._ENVIRONMENT.values()) | set(sources._OWN_VARIABLES)
     read |= {below.VARIABLE, below.TOLD}  # of `logbus run`
+    read |= {compiled.VARIABLE}
     assert {name for name in read if name.startswith("LOGBUS_")} == surroundings.VARIABLES
 
 

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchmarks.compiled import form
 from benchmarks.service import ROOT, environment
 from logbus import __version__
 
@@ -36,13 +37,16 @@ def machine() -> dict[str, Any]:
 
 
 def interpreter() -> dict[str, Any]:
-    """This interpreter: its version, how it was built, and the version of every package that it finds."""
+    """This interpreter: its version, how it was built, the form of logbus's log calls, and the version of every package
+    that it finds.
+    """
     built = sysconfig.get_config_var("CONFIG_ARGS") or ""
     return {
         "python": platform.python_version(),
         "compiler": platform.python_compiler(),
         "pgo": "--enable-optimizations" in built,
         "lto": "--with-lto" in built,
+        "log_calls": form(),
         "packages": {
             found.metadata["Name"]: found.version
             for found in sorted(metadata.distributions(), key=lambda found: found.metadata["Name"].lower())

@@ -23,6 +23,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PATIENCE_S: Final = 30.0
 #: Seconds between looks.
 _LOOK_S: Final = 0.01
+#: The variable with which a process does without the compiled part of logbus.
+PURE_PYTHON: Final = "LOGBUS_PURE_PYTHON"
 
 _READY = re.compile(r"ready: records (\S+), control (\S+)$", re.MULTILINE)
 _MARK: Final = f'"logger":"{LOGGER}"'.encode()
@@ -33,12 +35,17 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime(~pid << 3 | 2)
 
 
-def environment(directory: Path) -> dict[str, str]:
-    """The environment of a child: this checkout first on its path, sockets and state in the run's own directory."""
+def environment(directory: Path, *, pure: bool = False) -> dict[str, str]:
+    """The environment of a child: this checkout first on its path, sockets and state in the run's own directory.
+
+    ``pure``: its log calls are in Python, whatever is built here.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LOGBUS_")}
     # An installed package has its bytecode. Without it each process compiles what it imports: a start takes twice as
     # long, and what the compiler took stays in the resident set, 1 to 2 MiB.
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    if pure:
+        kept[PURE_PYTHON] = "1"
     return {
         **kept,
         "PYTHONPATH": str(ROOT),

@@ -25,6 +25,7 @@ MACHINE: dict[str, Any] = {
         "compiler": "GCC 12.2.0",
         "pgo": False,
         "lto": False,
+        "log_calls": "compiled",
         "packages": {"loguru": "0.7.3", "pyzmq": "27.3.0"},
     },
 }

@@ -10,11 +10,14 @@ import sys
 from pathlib import Path
 
 
-def _main(family: str, variant: str, directory: str, records: int) -> None:
+def _main(family: str, variant: str, directory: str, records: int, form: str) -> None:
     from benchmarks.daemons import collector, end_to_end
 
-    measure = collector.measure if family == collector.FAMILY else end_to_end.measure
-    print(json.dumps(measure(variant, Path(directory), records).document()))
+    if family == collector.FAMILY:
+        sample = collector.measure(variant, Path(directory), records)
+    else:
+        sample = end_to_end.measure(variant, Path(directory), records, form)
+    print(json.dumps(sample.document()))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from benchmarks.daemons.rsyslog import RSYSLOG_LOCAL
 from benchmarks.daemons.socket_server import SOCKET_SERVER
 from benchmarks.daemons.spawned import answer, spawned
 from benchmarks.daemons.workers import WARM_UP, Attach, work
-from benchmarks.suite.sample import Sample
+from benchmarks.suite.sample import IN_PYTHON, Sample
 
 FAMILY: Final = "end_to_end"
 
@@ -48,6 +48,8 @@ class Way:
 WAYS: Final[dict[str, Way]] = {
     "handler": Way(workers.handler, LOGBUS),
     "fast": Way(workers.fast, LOGBUS),
+    f"handler{IN_PYTHON}": Way(workers.handler_in_python, LOGBUS),
+    f"fast{IN_PYTHON}": Way(workers.fast_in_python, LOGBUS),
     "multiprocessing.Queue": Way(workers.queue_handler, QUEUE_LISTENER, 16_000),
     "SocketHandler": Way(workers.socket_handler, SOCKET_SERVER, 12_000),
     "SysLogHandler, rsyslog": Way(workers.syslog_handler, RSYSLOG_LOCAL, 20_000),
@@ -56,10 +58,10 @@ WAYS: Final[dict[str, Way]] = {
 }
 
 
-def measure(variant: str, directory: Path, records: int) -> Sample:
-    """Starts collector and workers, has these log, and ends them.
+def measure(variant: str, directory: Path, records: int, form: str = "") -> Sample:
+    """Starts collector and workers, has these log, and ends them. ``form`` is that of logbus's log calls in them.
 
-    Raises RuntimeError when one of them fails, or the file is not what is said of the collector.
+    Raises RuntimeError when one of them fails or has another form, or the file is not what is said of the collector.
     """
     way = WAYS[variant]
     with contextlib.ExitStack() as stack:
@@ -69,8 +71,9 @@ def measure(variant: str, directory: Path, records: int) -> Sample:
         warm = min(each, WARM_UP)
         arguments = (way.attach, receiver.destination, warm, each)
         pipes = [stack.enter_context(spawned(work, *arguments))[1] for _ in range(WORKERS)]
-        for pipe in pipes:
-            answer(pipe)
+        forms = {answer(pipe) for pipe in pipes}
+        if forms != {form}:
+            raise RuntimeError(f"expected workers whose log calls are {form or 'not logbus'}, found {sorted(forms)}")
         lines.wait(WORKERS * warm)
         floors = floor()
         before, begun = receiver.cpu_seconds(), time.monotonic()
@@ -97,4 +100,5 @@ def measure(variant: str, directory: Path, records: int) -> Sample:
         {"process_us": statistics.median(floors) * 1e6},
         records,
         lines.lost(WORKERS * warm + records),
+        form,
     )

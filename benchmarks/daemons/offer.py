@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from benchmarks.compiled import Form, form_of
 from benchmarks.daemons import collector, end_to_end
+from benchmarks.daemons.logbus import LOGBUS
 from benchmarks.daemons.receiver import Daemon
 from benchmarks.service import environment
 from benchmarks.suite.job import Bench, Job
-from benchmarks.suite.sample import Sample
+from benchmarks.suite.sample import IN_PYTHON, Sample
 
 #: Seconds that a sample may take.
 _TIMEOUT_S: Final = 180.0
@@ -47,6 +49,14 @@ print(json.dumps(found))
 
 
 @dataclass(frozen=True, slots=True)
+class _Here:
+    """What the interpreter of the workers has: versions by distribution, and the form of logbus's log calls."""
+
+    versions: dict[str, str]
+    form: Form
+
+
+@dataclass(frozen=True, slots=True)
 class _Wanted:
     """One that is to be measured in this mode; ``distribution`` is what its workers need besides."""
 
@@ -60,32 +70,44 @@ class _Wanted:
     def name(self) -> str:
         return f"{self.family}/{self.variant}"
 
-    def lacks(self, there: dict[str, str]) -> str:
+    @property
+    def _pure(self) -> bool:
+        return self.variant.endswith(IN_PYTHON)
+
+    def lacks(self, here: _Here) -> str:
         """Why it can't be measured here; empty where it can."""
-        if self.distribution and self.distribution not in there:
+        if self.distribution and self.distribution not in here.versions:
             return f"{self.distribution} is not installed"
+        if self._pure and here.form == "in Python":
+            return "nothing is compiled here: all of logbus is in Python"
         return self.daemon.absent()
 
-    def version(self, there: dict[str, str]) -> str:
+    def form(self, here: _Here) -> str:
+        """What its workers' log calls must be; empty where they are not logbus's."""
+        if self.family != end_to_end.FAMILY or self.daemon is not LOGBUS:
+            return ""
+        return "in Python" if self._pure else here.form
+
+    def version(self, here: _Here) -> str:
         """Whose versions count."""
-        own = f"{self.distribution} {there[self.distribution]}" if self.distribution else ""
+        own = f"{self.distribution} {here.versions[self.distribution]}" if self.distribution else ""
         return ", ".join(filter(None, (own, self.daemon.version())))
 
 
 def offered(bench: Bench) -> list[Job]:
     """A job for each that can be measured here."""
-    there = _versions(bench)
+    here = _here(bench)
     return [
-        Job(each.family, each.variant, _run(bench, each), each.daemon.does, each.version(there))
+        Job(each.family, each.variant, _run(bench, each, each.form(here)), each.daemon.does, each.version(here))
         for each in _wanted(bench)
-        if not each.lacks(there)
+        if not each.lacks(here)
     ]
 
 
 def absent(bench: Bench) -> dict[str, str]:
     """Why the others can't be."""
-    there = _versions(bench)
-    return {each.name: reason for each in _wanted(bench) if (reason := each.lacks(there))}
+    here = _here(bench)
+    return {each.name: reason for each in _wanted(bench) if (reason := each.lacks(here))}
 
 
 def _wanted(bench: Bench) -> list[_Wanted]:
@@ -101,22 +123,21 @@ def _wanted(bench: Bench) -> list[_Wanted]:
     return [replace(each, records=_TINY) for each in found] if bench.tiny else found
 
 
-def _versions(bench: Bench) -> dict[str, str]:
+def _here(bench: Bench) -> _Here:
     names = [way.distribution for way in end_to_end.WAYS.values() if way.distribution]
     done = subprocess.run([str(bench.python), "-c", _ASK, *names], capture_output=True, text=True, check=True)
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    return _Here(json.loads(done.stdout), form_of(bench.python, bench.directory))
 
 
-def _run(bench: Bench, wanted: _Wanted) -> Callable[[int], Sample]:
+def _run(bench: Bench, wanted: _Wanted, form: str) -> Callable[[int], Sample]:
     def run(number: int) -> Sample:
         with tempfile.TemporaryDirectory(prefix="d", dir=bench.directory) as directory:
-            return _sample(str(bench.python), wanted, Path(directory))
+            return _sample(str(bench.python), wanted, Path(directory), form)
 
     return run
 
 
-def _sample(python: str, wanted: _Wanted, directory: Path) -> Sample:
+def _sample(python: str, wanted: _Wanted, directory: Path, form: str) -> Sample:
     """One sample, from a process of its own that leads a group: what it starts is ended with it, however it ends.
 
     Raises RuntimeError with what it said when it fails or takes too long.
@@ -126,6 +147,7 @@ def _sample(python: str, wanted: _Wanted, directory: Path) -> Sample:
         "variant": wanted.variant,
         "directory": str(directory),
         "records": wanted.records,
+        "form": form,
     }
     command = [python, "-m", "benchmarks.daemons", json.dumps(task)]
     with subprocess.Popen(

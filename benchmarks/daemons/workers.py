@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -18,6 +20,7 @@ from typing import Any, Final
 
 from benchmarks.peers.calls import Calls, Dialect
 from benchmarks.record import LOGGER, JsonLine
+from benchmarks.service import PURE_PYTHON
 
 #: Calls of a worker before the clock starts, at most: threads and buffers come to life, and CPython fits the code to
 #: the types that it meets, as in every worker that has been there for a moment.
@@ -38,10 +41,13 @@ Attach = Callable[[Any], tuple[Calls, Drain]]
 
 
 def work(pipe: Connection, attach: Attach, destination: Any, warm: int, count: int) -> None:
-    """Makes ``warm`` calls in a worker, then, as told through the pipe, ``count``; says what CPU seconds these took."""
+    """Makes ``warm`` calls in a worker, then, as told through the pipe, ``count``; says what CPU seconds these took.
+
+    When it is ready it says the form of logbus's log calls, if it has loaded logbus: what it really runs.
+    """
     calls, drain = attach(destination)
     calls.log(warm)
-    pipe.send("ready")
+    pipe.send(_form())
     pipe.recv()
     before = time.process_time()
     calls.log(count)
@@ -66,6 +72,18 @@ def fast(endpoint: str) -> tuple[Calls, Drain]:
     if not isinstance(log, logbus.FastLogger):
         raise RuntimeError(f"expected a FastLogger, found {type(log).__name__}")
     return Calls(log), _flush
+
+
+def handler_in_python(endpoint: str) -> tuple[Calls, Drain]:
+    """A LogbusHandler without the compiled part."""
+    os.environ[PURE_PYTHON] = "1"
+    return handler(endpoint)
+
+
+def fast_in_python(endpoint: str) -> tuple[Calls, Drain]:
+    """Loggers of logbus's without the compiled part."""
+    os.environ[PURE_PYTHON] = "1"
+    return fast(endpoint)
 
 
 def queue_handler(waiting: Queue[Any]) -> tuple[Calls, Drain]:
@@ -104,6 +122,14 @@ def fluent(port: int) -> tuple[Calls, Drain]:
 def loguru(logger: Any) -> tuple[Calls, Drain]:
     """The logger that came from the process with the sink; ``complete`` waits until that has written all."""
     return Calls(logger, Dialect("{}", keywords=True)), logger.complete
+
+
+def _form() -> str:
+    if "logbus" not in sys.modules:
+        return ""
+    from benchmarks.compiled import form
+
+    return form()
 
 
 def _stdlib(made: logging.Handler) -> Calls:

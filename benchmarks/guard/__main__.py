@@ -1,7 +1,8 @@
 """``python -m benchmarks.guard``: whether a record has become dearer since the baseline, by counted instructions.
 
 Usage: ``python -m benchmarks.guard [--only NAMES] [--update] [--json] [--profile NAME] [--python PYTHON]``. Prints a
-row for each workload, and exits 1 when one is dearer than its tolerance allows; 0 when nobody has measured this Python
+row for each workload, and exits 1 when one is dearer than its tolerance allows, or is compiled where the baseline is in
+Python, or the other way round, so that they can't be compared; 0 when nobody has measured this Python
 before, since then nothing can be; 2 when a workload fails, 130 when it was interrupted.
 """
 
@@ -24,6 +25,10 @@ from benchmarks.guard.meter import LAYOUTS, METERS, Meter, measure, meter, versi
 from benchmarks.guard.profile import profile
 
 BASELINE: Final = Path(__file__).with_name("baseline.json")
+
+#: What to do where a workload is of another form than its baseline: in Python, or compiled.
+_BUILD: Final = "`make install` builds the compiled part, where there is a compiler"
+_UPDATE: Final = "--update makes that the baseline"
 
 _COLUMNS: Final = "{:<22} {:>12} {:>8} {:>9} {:>8}  {}"
 
@@ -122,6 +127,9 @@ def verdict(rows: Sequence[Row], by: Meter, python: str, baseline: Baseline) -> 
         if row.verdict == "dearer" and row.change is not None:
             more = row.note or f"{row.change:+.1%}, allowed {row.tolerance:.1%}"
             lines.append(f"DEARER {row.name}: {more}; see python -m benchmarks.guard --profile {row.name}")
+        elif row.verdict == "refused":
+            other = row.before is not None and row.before.compiled
+            lines.append(f"REFUSED {row.name}: {row.note}; {_BUILD if other else _UPDATE}")
         elif row.fails:
             lines.append(f"ABSENT {row.name}: the baseline has it, and here it {row.note}")
     if cheaper := ",".join([row.name for row in rows if row.verdict == "cheaper"]):

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.service import ROOT
+from benchmarks.service import PURE_PYTHON, ROOT
 
 #: Seconds after which a process under callgrind is taken for one that hangs.
 TIMEOUT_S: Final = 300.0
@@ -39,8 +39,11 @@ def available() -> bool:
 
 
 def environment() -> dict[str, str]:
-    """The environment of what is measured: the same on every machine, but for where the loader finds its libraries."""
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "VALGRIND_LIB") if name in os.environ}
+    """The environment of what is measured: the same on every machine, but for where the loader finds its libraries, and
+    whether the compiled part of logbus is wanted.
+    """
+    names = ("PATH", "LD_LIBRARY_PATH", "VALGRIND_LIB", PURE_PYTHON)
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 

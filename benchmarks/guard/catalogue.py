@@ -7,11 +7,13 @@ process that is measured, so that this one needs nothing of logbus.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 #: The workload by which the others are measured.
 FLOOR: Final = "floor"
+#: What the name of a workload ends with whose log calls are in Python, whatever is built.
+_PYTHON: Final = ".python"
 #: By how much a workload may become dearer before the guard fails, as a share. Two runs of the same code differ by a
 #: hundredth of it. After a change elsewhere objects lie elsewhere in memory, which costs or saves up to a third of it.
 TOLERANCE: Final = 0.02
@@ -20,7 +22,8 @@ TOLERANCE: Final = 0.02
 @dataclass(frozen=True, slots=True)
 class Workload:
     """``module`` has its function, named as the workload with ``_`` for ``.``; ``does`` says what a record goes
-    through. ``records`` are those of the shorter of the two measured runs.
+    through. ``records`` are those of the shorter of the two measured runs. ``pure``: its log calls are in Python,
+    whatever is built here.
     """
 
     name: str
@@ -28,13 +31,24 @@ class Workload:
     does: str
     records: int
     tolerance: float = TOLERANCE
+    pure: bool = False
+
+    @property
+    def function(self) -> str:
+        """The name of its function, which it shares with the one that differs in nothing but ``pure``."""
+        return self.name.removesuffix(_PYTHON).replace(".", "_")
+
+    @property
+    def in_python(self) -> Workload:
+        """The same with log calls in Python."""
+        return replace(self, name=self.name + _PYTHON, does="the same, in Python", pure=True)
 
 
 def _all(module: str, records: int, *workloads: tuple[str, str]) -> tuple[Workload, ...]:
     return tuple(Workload(name, f"benchmarks.guard.{module}", does, records) for name, does in workloads)
 
 
-WORKLOADS: Final = (
+_COMPILED: Final = (
     *_all(
         "producing",
         1000,
@@ -42,7 +56,7 @@ WORKLOADS: Final = (
         ("handler", "LogbusHandler, into a buffer that nobody drains"),
         ("handler.drained", "the same, and the sender's work: taken, packed and framed"),
         ("handler.context", "as handler, inside a scope of the context with two fields"),
-        ("lean", "a FastLogger with a handler that has to get a record, ours by another class; nobody drains"),
+        ("lean", "a FastLogger beside whose LogbusHandler another handler has to get a record; nobody drains"),
         ("lean.drained", "the same, and the sender's work"),
         ("fast", "a FastLogger whose records only logbus would see; nobody drains"),
         ("fast.drained", "the same, and the sender's work"),
@@ -71,6 +85,9 @@ WORKLOADS: Final = (
         ("format.syslog", "encoding alone: syslog of RFC 5424, JSON in the message"),
     ),
 )
+#: Workloads of which there is one in Python too: what an installation without a compiler executes.
+_BOTH: Final = ("handler.drained", "lean.drained", "fast.drained")
+WORKLOADS: Final = tuple(each for one in _COMPILED for each in ((one, one.in_python) if one.name in _BOTH else (one,)))
 
 
 def workload(name: str) -> Workload:

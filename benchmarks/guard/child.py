@@ -3,7 +3,7 @@
 First it runs once unmeasured: caches are filled, and the interpreter has adapted its bytecode. Then nothing collects
 garbage, and around each count stands a call of ``getppid``, which nobody else makes: callgrind takes it for the mark.
 It prints one line of JSON: how many objects that the garbage collector has to watch are left for each record, how often
-each wakes another thread, or why the workload can't be measured here.
+each wakes another thread, whether the compiled part of logbus was loaded; or why the workload can't be measured here.
 
 With ``--clock`` it is measured by time instead: each count is run in turns with the floor, and the line has the ratios.
 
@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from benchmarks.guard.catalogue import FLOOR, Workload, workload
 from benchmarks.guard.prepared import NotHereError, Prepared
+from benchmarks.service import PURE_PYTHON
 
 #: Where the parent finds the names of Python's functions, in the directory where the process was started.
 FUNCTIONS: Final = "functions.map"
@@ -37,9 +38,13 @@ _SMALL_BYTES: Final = 512
 
 
 def prepare(wanted: Workload, directory: Path) -> Prepared:
-    """The program of a workload. Raises NotHereError when it can't be had here."""
+    """The program of a workload. Raises NotHereError when it can't be had here, RuntimeError for one that is to be in
+    Python where the compiled part is loaded.
+    """
     module = importlib.import_module(wanted.module)
-    make: Callable[[Path], Prepared] = getattr(module, wanted.name.replace(".", "_"))
+    make: Callable[[Path], Prepared] = getattr(module, wanted.function)
+    if wanted.pure and _compiled():
+        raise RuntimeError(f"{wanted.name}: expected log calls in Python, found the compiled part of logbus loaded")
     return make(directory)
 
 
@@ -58,6 +63,7 @@ def counted(wanted: Workload, counts: Sequence[int], directory: Path) -> dict[st
     return {
         "watched": (watched[-1] - watched[-2]) / counts[-1],
         "woken": (_woken(prepared) - woken) / sum(counts),
+        "compiled": _compiled(),
     }
 
 
@@ -76,7 +82,11 @@ def clocked(wanted: Workload, counts: Sequence[int], directory: Path) -> dict[st
             taken[side] = time.thread_time() - begun
         ratios.append(taken[1] / taken[0])
     _check(wanted, both[1], wanted.records + sum(counts))
-    return {"ratios": ratios, "woken": (_woken(both[1]) - woken) / sum(counts)}
+    return {"ratios": ratios, "woken": (_woken(both[1]) - woken) / sum(counts), "compiled": _compiled()}
+
+
+def _compiled() -> bool:
+    return "logbus.producers._native" in sys.modules
 
 
 def _woken(prepared: Prepared) -> int:
@@ -98,6 +108,8 @@ def main(arguments: Sequence[str]) -> int:
     """Measures as it is told to."""
     run = clocked if arguments[0] == "--clock" else counted
     layout, name, *counts = arguments[run is clocked :]
+    if workload(name).pure:  # before anything of logbus is loaded
+        os.environ[PURE_PYTHON] = "1"
     elsewhere = [bytes(size) for size in range(1, _SMALL_BYTES, 16) for _ in range(_SHIFTED * int(layout))]
     with tempfile.TemporaryDirectory(prefix="guard-") as directory:
         try:

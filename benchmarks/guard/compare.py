@@ -3,7 +3,8 @@
 Compared is the cost in floors. A workload that is dearer than before by more than its tolerance fails the guard; so
 does one that leaves more behind for the garbage collector, since nobody collects garbage while instructions are
 counted; one that wakes another thread more often, which is few instructions and much of the kernel's time; and one that
-the baseline has and that can't be measured any more. One that has become cheaper passes, and
+the baseline has and that can't be measured any more. So does one that has no baseline of its kind: log calls that are
+compiled and log calls in Python are not compared with one another. One that has become cheaper passes, and
 wants the baseline to follow: what was gained could be lost again unseen.
 """
 
@@ -17,7 +18,7 @@ from typing import Any, Final, Literal
 
 from benchmarks.guard.catalogue import FLOOR, Workload
 
-Verdict = Literal["same", "dearer", "cheaper", "new", "absent"]
+Verdict = Literal["same", "dearer", "cheaper", "new", "absent", "refused"]
 
 #: What is allowed beside a baseline of another build of the same Python: Debian's had ratios that were up to 9 % higher
 #: than those of one without profile-guided optimization.
@@ -34,13 +35,14 @@ class Figure:
 
     ``instructions`` are None where time was measured, ``floors`` is by the floor of the same run, ``watched`` is how
     many objects a record leaves that the garbage collector has to watch, ``woken`` how often it wakes another thread
-    (None where nobody counted).
+    (None where nobody counted). ``compiled``: whether the compiled part of logbus was loaded.
     """
 
     instructions: float | None
     floors: float
     watched: float | None = None
     woken: float | None = None
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Row:
     @property
     def fails(self) -> bool:
         """Whether the guard does."""
-        return self.verdict == "dearer" or (self.verdict == "absent" and self.before is not None)
+        return self.verdict in ("dearer", "refused") or (self.verdict == "absent" and self.before is not None)
 
 
 def compare(
@@ -85,6 +87,9 @@ def _row(one: Workload, now: Figure | None, before: Figure | None, absent: Mappi
     if one.name == FLOOR:  # in floors it is one; another build of Python shows here
         change = (now.instructions / before.instructions - 1) if now.instructions and before.instructions else 0.0
         return Row(one.name, now, before, allowed, "same", change)
+    if now.compiled != before.compiled:
+        note = f"the baseline is {_form(before)}, and what is measured here is {_form(now)}"
+        return Row(one.name, now, before, allowed, "refused", note=note)
     notes = []
     if (more := _more(now.watched, before.watched)) > WATCHED_TOLERANCE:
         notes.append(f"{more:.1f} objects more a record for the garbage collector")
@@ -94,6 +99,10 @@ def _row(one: Workload, now: Figure | None, before: Figure | None, absent: Mappi
         return Row(one.name, now, before, allowed, "dearer", change, ", ".join(notes))
     verdict: Verdict = "dearer" if change > allowed else "cheaper" if change < -allowed else "same"
     return Row(one.name, now, before, allowed, verdict, change)
+
+
+def _form(figure: Figure) -> str:
+    return "compiled" if figure.compiled else "in Python"
 
 
 def _more(now: float | None, before: float | None) -> float:
@@ -151,4 +160,4 @@ def _rounded(figure: Figure) -> Figure:
     instructions = None if figure.instructions is None else round(figure.instructions, 1)
     watched = None if figure.watched is None else round(figure.watched, 2) + 0.0
     woken = None if figure.woken is None else round(figure.woken, 3)
-    return Figure(instructions, round(figure.floors, 5), watched, woken)
+    return Figure(instructions, round(figure.floors, 5), watched, woken, figure.compiled)

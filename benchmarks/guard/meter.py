@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.guard import callgrind
 from benchmarks.guard.catalogue import FLOOR, Workload
@@ -53,7 +53,7 @@ def _callgrind(python: str, wanted: Workload, directory: Path, layout: int) -> F
 def _perf(python: str, wanted: Workload, directory: Path, layout: int) -> Figure | str:
     counts = counts_of(wanted)
     out = directory / f"{wanted.name}.perf"
-    instructions, answer = [], {"watched": 0.0, "woken": 0.0}
+    instructions, answer = [], {"watched": 0.0, "woken": 0.0, "compiled": False}
     for count in counts:
         command = [
             "perf",
@@ -77,7 +77,7 @@ def _clock(python: str, wanted: Workload, directory: Path, layout: int) -> Figur
     answer = callgrind.run([python, *child(wanted, [wanted.records] * _PAIRS, "--clock", layout=layout)], directory)
     if "absent" in answer:
         return str(answer["absent"])
-    return Figure(None, statistics.median(answer["ratios"]), woken=answer["woken"])
+    return Figure(None, statistics.median(answer["ratios"]), woken=answer["woken"], compiled=answer["compiled"])
 
 
 METERS: Final = (
@@ -190,6 +190,6 @@ def _perf_available() -> bool:
         return False
 
 
-def _figure(instructions: Sequence[int], counts: Sequence[int], answer: Mapping[str, float]) -> Figure:
+def _figure(instructions: Sequence[int], counts: Sequence[int], answer: Mapping[str, Any]) -> Figure:
     each = (instructions[1] - instructions[0]) / (counts[1] - counts[0])
-    return Figure(each, 1.0, answer["watched"], answer["woken"])
+    return Figure(each, 1.0, answer["watched"], answer["woken"], answer["compiled"])

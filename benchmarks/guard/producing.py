@@ -13,10 +13,11 @@ from benchmarks.guard.prepared import NotHereError, Prepared
 from benchmarks.record import LOGGER, log_records
 from logbus.counters import EMITTED, Counters, Meta
 from logbus.producers.buffer import Buffer
+from logbus.producers.compiled import NATIVE
 from logbus.producers.fast_logger import FastLogger
 from logbus.producers.gate import Gate
 from logbus.producers.handler import LogbusHandler
-from logbus.producers.pack import FRAME_BYTES, FRAME_RECORDS, Packer
+from logbus.producers.pack import FRAME_BYTES, FRAME_RECORDS, packer_for
 from logbus.producers.producer import Emit, Producer
 from logbus.rules import Levels, Rule
 from logbus.wire import DATA, pack_frame
@@ -50,7 +51,8 @@ class _StandIn:
 
 
 class Worker:
-    """A producer without its thread and sockets: the gate, the buffer and the counters are real.
+    """A producer without its thread and sockets: the gate, the buffer and the counters are real, and of the form that
+    this process has.
 
     ``woken`` is how often its sender would have been woken up: by the first record after it has looked, and by no
     other.
@@ -59,10 +61,11 @@ class Worker:
     def __init__(self, directory: Path) -> None:
         meta = Meta("host", 7, "guarded", "benchmarks", 0)
         self._counters = Counters(directory, bytes(range(16)), meta)
-        self._buffer = Buffer(_CAPACITY, _CAPACITY_BYTES, "shed_lowest", self._counters)
+        buffer = Buffer if NATIVE is None else NATIVE.Buffer
+        self._buffer: Buffer = buffer(_CAPACITY, _CAPACITY_BYTES, "shed_lowest", self._counters)
         self._buffer.wake = self._buffer.hurry = self._wake
         self.woken = 0
-        self._packer = Packer(meta, "")
+        self._packer = packer_for(meta, "")
         self._sent = 0
         self.gate = Gate()
         self.gate.begin(worker=meta.worker, pid=meta.pid, host=meta.host, snapshot=None)
@@ -72,10 +75,9 @@ class Worker:
         """What the sender does with what has gathered, but for the socket."""
         while entries := self._buffer.take(FRAME_RECORDS, FRAME_BYTES):
             for packed in self._packer.pack(entries, []):
-                count = len(packed.entries)
-                pack_frame(DATA, self._counters.producer, self._sent, count, packed.payload)
-                self._buffer.release(count, sum([entry[1] for entry in packed.entries]))
-                self._sent += count
+                pack_frame(DATA, self._counters.producer, self._sent, packed.records, packed.payload)
+                self._buffer.release(packed.records, packed.size)
+                self._sent += packed.records
         self._buffer.asleep = True
 
     def prepared(self, run: Callable[[int], None]) -> Prepared:
@@ -135,15 +137,15 @@ def fast_drained(directory: Path) -> Prepared:
 
 
 def lean(directory: Path) -> Prepared:
-    """A fast logger with a handler of somebody's own, who has to get a record: here it is ours, by another class."""
+    """A fast logger with our handler, and beside it one of somebody's own, who has to get a record."""
     worker = Worker(directory)
-    return _logged(_logger(_Subclassed.of(worker.producer), FastLogger), worker)
+    return _logged(_lean_logger(worker), worker)
 
 
 def lean_drained(directory: Path) -> Prepared:
     """The same, and the sender's work."""
     worker = Worker(directory)
-    return _drained(_logger(_Subclassed.of(worker.producer), FastLogger), worker)
+    return _drained(_lean_logger(worker), worker)
 
 
 def suppressed(directory: Path) -> Prepared:
@@ -189,8 +191,18 @@ def structlog(directory: Path) -> Prepared:
     return worker.prepared(_calls(_STRUCTLOG, {"log": log.bind(), "__name__": LOGGER}))
 
 
-class _Subclassed(LogbusHandler):
-    """What may do anything with a record."""
+class _Beside(logging.Handler):
+    """Costs what a NullHandler costs; but that is known to want no record."""
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        return False
+
+
+def _lean_logger(worker: Worker) -> logging.Logger:
+    log = _logger(LogbusHandler.of(worker.producer), FastLogger)
+    assert log.parent is not None
+    log.parent.addHandler(_Beside())
+    return log
 
 
 def _logger(handler: logging.Handler, kind: type[logging.Logger] = logging.Logger) -> logging.Logger:

@@ -1,6 +1,7 @@
 """``python -m benchmarks.peers '{"variant": …}'``: measures one variant here and prints what it found, as JSON.
 
-With a list of distributions instead it prints the versions of those that this interpreter has.
+With a list of distributions instead it prints the versions of those that this interpreter has, and the form of logbus's
+log calls.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+from benchmarks.compiled import form
 from benchmarks.peers.measure import Task, measure
 
 
@@ -25,4 +27,7 @@ def versions(distributions: list[str]) -> dict[str, str]:
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
-    print(json.dumps(versions(asked) if isinstance(asked, list) else measure(Task(**asked))))
+    if isinstance(asked, list):
+        print(json.dumps({"versions": versions(asked), "form": form()}))
+    else:
+        print(json.dumps(measure(Task(**asked))))

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.compiled import expect
 from benchmarks.peers.calls import CALLS, FUNCTIONS, clock_cost
 from benchmarks.peers.peer import Peer, Place, floor
 from benchmarks.peers.variants import VARIANTS
@@ -41,7 +42,7 @@ _TIMED: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one process measures: ``variant``, for so long.
+    """What one process measures: ``variant``, for so long; ``form`` is what its log calls must be, if it is logbus's.
 
     ``burst``: records of a burst flat out (every buffer holds twice as many, or is told to), for ``flat_s`` seconds of
     pairs; then ``pairs`` paced ones of ``paced`` records, and ``calls`` single calls. ``endpoint`` is the collector's;
@@ -49,6 +50,7 @@ class Task:
     """
 
     variant: str
+    form: str
     directory: str
     endpoint: str
     burst: int
@@ -69,12 +71,17 @@ class _Burst:
 
 
 def measure(task: Task) -> dict[str, Any]:
-    """Measures a variant here: what a :class:`benchmarks.suite.sample.Sample` holds, without family and variant."""
+    """Measures a variant here: what a :class:`benchmarks.suite.sample.Sample` holds, without family and variant.
+
+    Raises RuntimeError when this process has not the form of log calls that its row names.
+    """
     beside = floor()
     _burst(beside, _WARM_UP)
     before = _rss()
     with contextlib.ExitStack() as stack:
         peer = VARIANTS[task.variant].make(Place(Path(task.directory), task.endpoint, stack))
+        if task.form:
+            expect(task.form)
         figures: dict[str, float] = {}
         ratios: dict[str, float] = {}
         _flat(task, peer, beside, figures, ratios)
@@ -90,6 +97,7 @@ def measure(task: Task) -> dict[str, Any]:
         "floor": {name: figures[name] / ratio for name, ratio in ratios.items()},
         "records": made,
         "lost": lost,
+        "notes": task.form,
     }
 
 

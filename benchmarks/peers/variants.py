@@ -1,6 +1,7 @@
 """Everything whose log call is measured, by the name that it has in results; the floor first, then logbus, then peers.
 
 Those whose names end in "(3.13)" run on that Python, where logxide is; ratios are to the floor of the same process.
+Logbus's log calls are compiled where an interpreter has the extension, but for those whose names end in ", in Python".
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from importlib import import_module
 from typing import Final
 
 from benchmarks.peers.peer import Peer, Place
+from benchmarks.suite.sample import IN_PYTHON
 
 #: What the names of variants end with that run on the newer Python.
 NEWER: Final = " (3.13)"
@@ -21,12 +23,14 @@ class Variant:
     """How a variant is made: by ``maker``, "module.function" of this package. ``does`` says what it does with a record.
 
     ``distribution`` is what must be installed, whose version is quoted. ``quick``: also measured when time is short.
+    ``pure``: logbus's log calls are in Python, whatever is built.
     """
 
     maker: str
     does: str
     distribution: str = ""
     quick: bool = False
+    pure: bool = False
 
     @property
     def is_logbus(self) -> bool:
@@ -49,6 +53,11 @@ VARIANTS: Final[dict[str, Variant]] = {
         "logbus.lean", "FastLogger beside another handler: a real LogRecord, every field, to the collector", quick=True
     ),
     "fast": Variant("logbus.fast", "FastLogger: no LogRecord, every field, to the collector", quick=True),
+    f"handler{IN_PYTHON}": Variant("logbus.handler", "LogbusHandler: every field, to the collector", pure=True),
+    f"lean{IN_PYTHON}": Variant(
+        "logbus.lean", "FastLogger beside another handler: a real LogRecord, every field, to the collector", pure=True
+    ),
+    f"fast{IN_PYTHON}": Variant("logbus.fast", "FastLogger: no LogRecord, every field, to the collector", pure=True),
     "json_file": Variant("stdlib.json_file", "FileHandler: a line of JSON, flushed", quick=True),
     "orjson_file": Variant("stdlib.orjson_file", "FileHandler: a line of JSON by orjson, flushed", "orjson"),
     "queue_listener": Variant(

@@ -5,6 +5,7 @@ around it grows, whether memory stays where it is, and whether a log call ever w
 
 - :mod:`~benchmarks.scale.workers`: 1 to 200 workers, forked from one process as an application server's are, which
   together log at one rate; what they take when they are silent; how fast they are welcomed and confirm a level.
+- :mod:`~benchmarks.scale.parts`: what memory one worker takes, part by part.
 - :mod:`~benchmarks.scale.sizes`: records of 100 bytes to 64 KiB. :mod:`~benchmarks.scale.sinks`: one to four sinks.
 - :mod:`~benchmarks.scale.flood`: four workers flat out until buffers overflow: memory, and what the ledger says then.
 - :mod:`~benchmarks.scale.stalls`: a single call's latency while the collector serves, is stopped, dead, absent,
@@ -32,5 +33,7 @@ def jobs(bench: Bench) -> list[Job]:
 
 
 def skipped(bench: Bench) -> dict[str, str]:
-    """Nothing: all of it can be measured everywhere."""
-    return {}
+    """What can't be measured of this here, and why."""
+    from benchmarks.scale.offer import left_out
+
+    return left_out(bench)

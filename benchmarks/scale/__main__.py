@@ -2,10 +2,11 @@
 
 Usage: ``python -m benchmarks.scale [--full | --tiny] [--rounds N] [--only FAMILY …] [--seed N] [--output FILE]``.
 Without ``--full`` the variants and sizes of the suite's run; with it every number of workers, size and shape, at
-length: minutes a round. ``--only`` takes ``workers``, ``idle``, ``sizes``, ``sinks``, ``flood`` and ``stalls``, or one
-variant as ``workers/200``. Prints tables and writes the same document as the suite, ``benchmarks/results/scale.json``;
-``scale-only.json`` with ``--only`` and ``scale-tiny.json`` with ``--tiny``, unless ``--output`` says where. Exits 1
-when something could not be measured; 130 when it was interrupted or asked to end, with what it has in the file.
+length: minutes a round. ``--only`` takes ``workers``, ``memory``, ``idle``, ``sizes``, ``sinks``, ``flood`` and
+``stalls``, or one variant as ``workers/200``. Prints tables and writes the same document as the suite,
+``benchmarks/results/scale.json``; ``scale-only.json`` with ``--only`` and ``scale-tiny.json`` with ``--tiny``, unless
+``--output`` says where. Exits 1 when something could not be measured; 130 when it was interrupted or asked to end, with
+what it has in the file.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.command import forget_settings, seeded
+from benchmarks.compiled import build_for
 from benchmarks.machine import interpreter_of, machine
 from benchmarks.scale.offer import everything, of_the_suite
 from benchmarks.service import ROOT
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     forget_settings()
     seed = seeded(chosen.seed)
     python = _PEERS if _PEERS.exists() else Path(sys.executable)
+    build_for((python,))
     with contextlib.ExitStack() as stack:
         for ending in (signal.SIGTERM, signal.SIGHUP):  # collectors and workers end, and the file has what there is
             stack.callback(signal.signal, ending, signal.signal(ending, signal.default_int_handler))

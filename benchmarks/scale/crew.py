@@ -27,8 +27,8 @@ class Worked:
     """What some workers have done together; seconds are CPU time of all.
 
     ``floor_total_s`` is what ``floor_records`` records have cost that a null handler got beside the others. ``emitted``
-    to ``buffered`` are the counters of the producers, since these began. ``backlog`` is the most that each of their
-    buffers held after a burst since the last report, added up.
+    to ``buffered`` are the counters of the producers, since these began; 0 where nobody asked for them. ``backlog`` is
+    the most that each of their buffers held after a burst since the last report, added up, if their flow looks at it.
     """
 
     records: int
@@ -53,11 +53,11 @@ class Worked:
             sum(report["floor_s"] for report in reports),
             sum(report["floor_records"] for report in reports),
             max(report["wall_s"] for report in reports),
-            sum(report["emitted"] for report in reports),
-            sum(report["sent"] for report in reports),
-            sum(sum(report["dropped"].values()) for report in reports),
-            sum(report["queued"] for report in reports),
-            sum(report["backlog"] for report in reports),
+            sum(report.get("emitted", 0) for report in reports),
+            sum(report.get("sent", 0) for report in reports),
+            sum(sum(report.get("dropped", {}).values()) for report in reports),
+            sum(report.get("queued", 0) for report in reports),
+            sum(report.get("backlog", 0) for report in reports),
         )
 
     def since(self, earlier: Self) -> Self:
@@ -117,9 +117,17 @@ class Crew:
         """Has them log no more; what they have done, once all of it has left them."""
         return Worked.of(self._order({"do": "halt"}))
 
+    def rest(self) -> None:
+        """Has them log no more; returns when all of it has left them. They have been asked for no counters."""
+        self._order({"do": "rest"})
+
     def report(self) -> Worked:
         """What they have done so far."""
         return Worked.of(self._order({"do": "report"}))
+
+    def spent(self) -> Worked:
+        """The same without the counters of their producers, for which logbus would load something in each."""
+        return Worked.of(self._order({"do": "spent"}))
 
     def cpu_seconds(self) -> float:
         """CPU time of all of them so far, with that of the benchmark's own part in them."""

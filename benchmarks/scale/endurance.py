@@ -178,7 +178,7 @@ def run(document: Document, seconds: float, rate: float, output: Path) -> bool:
         collector.start()
         emitted_before = collector.status()["total"]["emitted"]
         with Crew(Task(WORKERS, {"app_name": "endurance"}), directory) as crew:
-            crew.begin(Flow(None, rate / WORKERS))
+            crew.begin(Flow(None, rate / WORKERS, backlog=True))
             stretch = Stretch(number, collector, crew)
             until = time.monotonic() + seconds
             while _wait(min(until, time.monotonic() + INTERVAL_S)):

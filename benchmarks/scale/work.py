@@ -44,7 +44,8 @@ class Task:
 class Flow:
     """What a worker logs: ``count`` records (None: until it is told to halt), ``rate`` a second or flat out (0).
 
-    They come in bursts of ``burst`` records, the first after ``phase`` seconds.
+    They come in bursts of ``burst`` records, the first after ``phase`` seconds. ``backlog``: what the buffer holds
+    after each of them is looked at.
     """
 
     count: int | None
@@ -53,10 +54,15 @@ class Flow:
     phase: float = 0.0
     shape: str = "reference"
     size: int = 0
+    backlog: bool = False
 
 
 class Member:
-    """A worker. Orders: ``begin`` a flow, ``halt`` it, ``finish`` it (one with a count), ``report``."""
+    """A worker. Orders: ``begin`` a flow, ``rest`` from it, ``halt`` it, ``finish`` it (one with a count), ``report``,
+    and ``spent``, which asks logbus nothing.
+
+    What logbus loads to say its counters is memory that most workers never take: only a report asks for them.
+    """
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -99,12 +105,21 @@ class Member:
         while self._flow is not None:
             time.sleep(self._waiting())
             self._burst(self._flow)
-        return self._drained()
+        return self.halt()
+
+    def rest(self) -> bool:
+        """Logs no more; answers when all of it has left the worker."""
+        import logbus
+
+        self._flow = None
+        if not logbus.flush(_PATIENCE_S):
+            raise RuntimeError(f"nobody took the records within {_PATIENCE_S:g} s")
+        return True
 
     def halt(self) -> dict[str, Any]:
         """Logs no more, and reports when all of it has left the worker."""
-        self._flow = None
-        return self._drained()
+        self.rest()
+        return self.report()
 
     def report(self) -> dict[str, Any]:
         """What it has done since it began, and the counters of its producer.
@@ -114,6 +129,10 @@ class Member:
         import logbus
 
         backlog, self._backlog = self._backlog, 0
+        return {**self.spent(), "backlog": backlog, **asdict(logbus.stats())}
+
+    def spent(self) -> dict[str, Any]:
+        """What it has done since it began."""
         outside = time.thread_time() - self._thread - self._burst_s
         return {
             "records": self._records,
@@ -122,24 +141,13 @@ class Member:
             "floor_s": self._floor_s,
             "floor_records": self._floor_records,
             "wall_s": time.monotonic() - self._begun,
-            "backlog": backlog,
-            **asdict(logbus.stats()),
         }
-
-    def _drained(self) -> dict[str, Any]:
-        import logbus
-
-        if not logbus.flush(_PATIENCE_S):
-            raise RuntimeError(f"nobody took the records within {_PATIENCE_S:g} s")
-        return self.report()
 
     def _waiting(self) -> float:
         return max(0.0, self._due - time.monotonic())
 
     def _burst(self, flow: Flow) -> None:
         """One burst, and now and then one of the floor beside it; before it and after it in turns."""
-        import logbus
-
         paired = self._bursts % _FLOOR_EVERY == 0
         before = self._bursts // _FLOOR_EVERY % 2
         if paired and before:
@@ -151,11 +159,17 @@ class Member:
             self._floor(flow.burst)
         self._bursts += 1
         self._records += flow.burst
-        self._backlog = max(self._backlog, logbus.stats().queued)
+        if flow.backlog:
+            self._look()
         if flow.rate:
             self._due += flow.burst / flow.rate
         if flow.count is not None and self._records >= flow.count:
             self._flow = None
+
+    def _look(self) -> None:
+        import logbus
+
+        self._backlog = max(self._backlog, logbus.stats().queued)
 
     def _floor(self, count: int) -> None:
         begun = time.thread_time()

@@ -3,9 +3,10 @@
 Together they log at one rate, in bursts of one size, however many they are: two hundred send as many frames as four do,
 each of about as many records. But each of the two hundred sleeps between two bursts, where one of four is awake, and
 waking up costs it some tenths of a millisecond; that is a cost of its pace and not of the crowd. So there are four
-workers as slow as one of two hundred, beside which one sees what the crowd costs; and smaller bursts, which share what
-is paid per frame among fewer records. Costs are of the time in between: neither the start of a worker nor its last
-words are in them, but all that a worker does by being there, its MARK each second among it.
+workers as slow as one of two hundred, beside which one sees what the crowd costs, and by which it is judged; and
+smaller bursts, which share what is paid per frame among fewer records. Costs are of the time in between: neither the
+start of a worker nor its last words are in them, but all that a worker does by being there, its MARK each second among
+it.
 
 Memory is that of a worker whose buffer is empty again, beside that of a *bare* one: a fork of a process that has loaded
 the standard library's logging and the benchmark's own code, and no logbus.
@@ -51,12 +52,14 @@ def paced(place: Place, workers: int, seconds: float, burst: int = PACED_BURST, 
         idle = _Idle(collector, crew, seconds)
         crew.begin(Flow(None, RATE / (crowd or workers), burst))
         time.sleep(min(WARM_UP_S, seconds))
-        before, spent_before = crew.report(), collector.cpu_seconds()
+        before, spent_before = crew.spent(), collector.cpu_seconds()
         time.sleep(seconds)
-        after, spent = crew.report(), collector.cpu_seconds() - spent_before
-        whole = crew.halt()
+        after, spent = crew.spent(), collector.cpu_seconds() - spent_before
+        crew.rest()
+        worker = crew.memory()  # before the report, for which each loads what most workers never do
+        whole = crew.report()
         status = collector.wait_collected(whole.emitted)
-        worker, resident = crew.memory(), collector.memory()
+        resident = collector.memory()
     worked = after.since(before)
     costs = _costs(worked, spent, "paced_")
     time_us = worked.wall_s / max(worked.records, 1) * 1e6

@@ -29,6 +29,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.command import forget_settings, seeded
+from benchmarks.compiled import build_for
 from benchmarks.machine import interpreter_of, machine
 from benchmarks.peers.family import NEWER_PYTHON
 from benchmarks.service import ROOT
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             f"no {PEERS.relative_to(ROOT)} (`make bench-peers`): peers that are not here are skipped", file=sys.stderr
         )
+    build_for((python, NEWER_PYTHON))
     with contextlib.ExitStack() as stack:
         # Short: a socket's path has 107 bytes at most.
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lb-", dir="/tmp")))

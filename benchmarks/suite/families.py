@@ -13,7 +13,7 @@ PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "benchmarks.suite.start": ("startup",),
     "benchmarks.peers": ("producer",),
     "benchmarks.daemons": ("collector", "end_to_end"),
-    "benchmarks.scale": ("workers", "sinks", "sizes", "flood", "idle", "stalls"),
+    "benchmarks.scale": ("workers", "memory", "sinks", "sizes", "flood", "idle", "stalls"),
 }
 FAMILIES: Final = tuple(family for families in PACKAGES.values() for family in families)
 

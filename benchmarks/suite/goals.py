@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from benchmarks.spread import spread
 from benchmarks.suite import growth
 from benchmarks.suite.runs import OURS, Runs
+from benchmarks.suite.sample import IN_PYTHON
 
 #: CPU microseconds of the floor where the promises in microseconds were made.
 FLOOR_US: Final = 5.9
@@ -32,7 +33,7 @@ _COLLECTOR_MIB: Final = 95.37
 _WORKER_MIB: Final = 7.63
 FLAT_MIB_PER_HOUR: Final = 1.0
 #: Four workers, each of which logs as slowly as one of two hundred: what these cost more, their number costs.
-_PARTNER: Final = "4, as slow as 200"
+PARTNER: Final = "4, as slow as 200"
 #: The state in which nothing is the matter: there, two collectors that serve are compared with one another.
 _SERVING: Final = "serving"
 #: Records a second of the paced load, all workers together.
@@ -136,7 +137,7 @@ def _cheapest_peer(family: str, ours: str, figure: str) -> Found:
     """The cheapest other variant by ours, of the rounds in which both lost nothing."""
 
     def found(runs: Runs) -> list[float]:
-        peers = [variant for variant in runs.variants(family) if variant not in OURS[family]]
+        peers = [name for name in runs.variants(family) if name.removesuffix(IN_PYTHON) not in OURS[family]]
         compared = [values for peer in peers if (values := runs.compared(family, peer, ours, figure))]
         return min(compared, key=statistics.median, default=[])
 
@@ -195,6 +196,11 @@ def _call(
     ]
 
 
+def at_one_rate_of_all(runs: Runs) -> list[float]:
+    """What a record costs each of 200 workers, by what it costs each of four that together log as many a second."""
+    return runs.compared("workers", "200", "4", "paced_process_us")
+
+
 def _in_floors(microseconds: float) -> float:
     return round(microseconds / FLOOR_US, 4)
 
@@ -228,16 +234,16 @@ PROMISES: Final[tuple[Promise, ...]] = (
         _cheapest_peer("end_to_end", "handler", "process_us"), ">=",
     ),
     Promise(
-        "5", "flat in workers: the collector's CPU per record, 200 by 4 at one rate", "x", FLAT_X, None,
+        "5", "flat in workers: the collector's CPU per record, 200 by 4 at one rate of all", "x", FLAT_X, None,
         _by("workers", "200", "4", "paced_collector_us"),
         beside=(("beyond idle, 200 by 4", _by("workers", "200", "4", "beyond_idle_collector_us"), "x"),),
     ),
     Promise(
-        "5", "flat in workers: the workers' CPU per record, 200 by 4 at one rate", "x", FLAT_X, None,
-        _by("workers", "200", "4", "paced_process_us"),
+        "5", "flat in workers: a worker's CPU per record, 200 by 4 at one rate of each", "x", FLAT_X, None,
+        _by("workers", "200", PARTNER, "paced_process_us"),
         beside=(
-            ("200 by 4 that are as slow", _by("workers", "200", _PARTNER, "paced_process_us"), "x"),
-            ("beyond idle, 200 by 4", _by("workers", "200", "4", "beyond_idle_process_us"), "x"),
+            ("200 by 4 at one rate of all", at_one_rate_of_all, "x"),
+            ("the same beyond idle", _by("workers", "200", "4", "beyond_idle_process_us"), "x"),
         ),
     ),
     Promise(
@@ -247,6 +253,7 @@ PROMISES: Final[tuple[Promise, ...]] = (
     Promise(
         "5", "a worker, buffer empty, RSS above a bare process: 8 MB", "MiB", _WORKER_MIB, None,
         _largest("workers", "above_bare_rss_mib"),
+        beside=(("one that was started, not forked", _figures("memory", "worker", "records_rss_mib"), "MiB"),),
     ),
     Promise(
         "before", "collector: an mp.Queue listener by it", "x", 5.0, None,

@@ -14,8 +14,10 @@ from typing import Any, Final
 
 from benchmarks import delivery, levels, pipeline, proxied
 from benchmarks.peers.calls import CALLS, FUNCTIONS
+from benchmarks.spread import spread
 from benchmarks.suite import goals, growth, tables
 from benchmarks.suite.results import runs_of
+from benchmarks.suite.table import shown
 
 Document = Mapping[str, Any]
 
@@ -82,6 +84,7 @@ def page(
         stall_us=f"{goals.STALL_US:g}",
         equal_us=f"{goals.EQUAL_US:g}",
         flat_x=f"{goals.FLAT_X:g}",
+        one_rate=_at_one_rate_of_all(suite),
         flat_percent=f"{goals.FLAT_PERCENT_PER_HOUR:g}",
         flat_mib=f"{goals.FLAT_MIB_PER_HOUR:g}",
     )
@@ -91,6 +94,11 @@ def page(
 def _rounds(suite: Document) -> str:
     count = suite["rounds"]
     return "This page is of one round" if count == 1 else f"This page is of {count} rounds"
+
+
+def _at_one_rate_of_all(suite: Document) -> str:
+    found = spread(goals.at_one_rate_of_all(runs_of(suite)))
+    return "not measured in this run" if found is None else shown(found, 2, " times as much")
 
 
 def _missing(command: str) -> str:

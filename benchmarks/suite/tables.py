@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from benchmarks.suite import growth
 from benchmarks.suite.runs import OURS
+from benchmarks.suite.sample import IN_PYTHON
 from benchmarks.suite.table import shown, table, titled
 
 Document = Mapping[str, Any]
@@ -69,9 +70,10 @@ def is_ours(family: str, variant: str) -> bool:
 
 
 def name_of(family: str, variant: str) -> str:
-    """What people call it; behind it the version of Python, where it is not that of the others."""
-    name, bracket, rest = variant.partition(" (")
-    return NAMES.get(f"{family}/{name}", name) + bracket + rest
+    """What people call it; behind it its form or the version of Python, where they are not those of the others."""
+    whole = variant.removesuffix(IN_PYTHON)
+    name, bracket, rest = whole.partition(" (")
+    return NAMES.get(f"{family}/{name}", name) + bracket + rest + variant[len(whole) :]
 
 
 def by_cost(rows: Mapping[str, Row], figure: str, kind: str = "floors") -> list[str]:
@@ -220,7 +222,7 @@ def _built(interpreter: Row) -> str:
     linked = ", with LTO" if interpreter["lto"] else ""
     return (
         f"Python {interpreter['python']}, built {optimized} profile-guided optimization{linked} by"
-        f" {interpreter['compiler']}"
+        f" {interpreter['compiler']}; log calls of logbus are {interpreter['log_calls']}, unless a row says otherwise"
     )
 
 

@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 
 from benchmarks import daemons
+from benchmarks.compiled import form_of
 from benchmarks.daemons import offer
+from benchmarks.service import environment
 from benchmarks.suite.job import Bench
 from benchmarks.suite.sample import Sample
 from scripts.servers import place
 from tests.eventually import eventually
+from tests.forms import needs_compiled
 
 
 def group_lives(group: int) -> bool:
@@ -79,8 +82,10 @@ def test_a_daemon_that_is_fed_takes_every_record(take: Take, variant: str) -> No
     assert take(f"collector/{variant}").lost == 0
 
 
-@pytest.mark.parametrize("variant", ["handler", "loguru enqueue"])
-def test_the_whole_way_has_every_figure(take: Take, variant: str) -> None:
+@pytest.mark.parametrize(
+    "variant", ["handler", pytest.param("handler, in Python", marks=needs_compiled), "loguru enqueue"]
+)
+def test_the_whole_way_has_every_figure(bench: Bench, take: Take, variant: str) -> None:
     """Four real workers' part and the collector's are in the sum, and each record is in the file."""
     sample = take(f"end_to_end/{variant}")
 
@@ -88,6 +93,17 @@ def test_the_whole_way_has_every_figure(take: Take, variant: str) -> None:
     assert min(sample.figures.values()) > 0
     parts = sample.figures["workers_us"] + sample.figures["receiver_us"]
     assert sample.figures["process_us"] == pytest.approx(parts)
+    forms = {"handler": form_of(bench.python, bench.directory), "handler, in Python": "in Python", "loguru enqueue": ""}
+    assert sample.notes == forms[variant]
+
+
+@needs_compiled
+def test_workers_of_another_form_have_no_figure(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the row says compiled and what the workers have loaded is Python, the run is an error that says so."""
+    (job,) = [job for job in daemons.jobs(bench) if f"{job.family}/{job.variant}" == "end_to_end/fast"]
+    monkeypatch.setattr(offer, "environment", lambda directory: environment(directory, pure=True))
+    with pytest.raises(RuntimeError, match="expected workers whose log calls are compiled, found"):
+        job.run(0)
 
 
 def test_what_a_sample_has_started_ends_with_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,17 +15,21 @@ from typing import Any
 
 import pytest
 
-from benchmarks.peers import jobs, skipped
+from benchmarks.compiled import form_of
+from benchmarks.peers import family, jobs, skipped
 from benchmarks.peers.calls import CALLS, EXTRA, FUNCTIONS, Calls, Dialect
 from benchmarks.peers.reader import Reader
 from benchmarks.record import LOGGER, log_records
-from benchmarks.service import ROOT
+from benchmarks.service import ROOT, environment
 from benchmarks.suite.job import Bench
 from benchmarks.suite.sample import Sample
+from tests.forms import needs_compiled
 
 #: Cheap to start, from the standard library and what the tests have anyway: the floor, those that send to logbus,
 #: a file, and one of each kind of process that counts.
-CHEAP = ("null", "handler", "lean", "fast", "json_file", "mp_queue", "syslog", "zmq_pub")
+OURS = ("handler", "lean", "fast")
+IN_PYTHON = ("handler, in Python", "lean, in Python", "fast, in Python")
+CHEAP = ("null", *OURS, *IN_PYTHON, "json_file", "mp_queue", "syslog", "zmq_pub")
 FIGURES = {
     *("thread_us", "process_us", "wall_us", "paced_thread_us", "paced_process_us"),
     *("call_p50_us", "call_p99_us", "call_p999_us"),
@@ -59,7 +63,8 @@ class Logger:
 def test_cheap_variants_give_every_figure(bench: Bench) -> None:
     """Each has its figures and the floor's beside those that have one, and every record arrived."""
     found = {job.variant: only(job.run(0)) for job in jobs(bench) if job.variant in CHEAP}
-    assert tuple(found) == CHEAP
+    form = form_of(bench.python, bench.directory)
+    assert tuple(found) == tuple(name for name in CHEAP if form == "compiled" or name not in IN_PYTHON)
     for variant, sample in found.items():
         assert (sample.family, sample.variant, sample.lost) == ("producer", variant, 0)
         assert sample.records > 1000
@@ -68,6 +73,27 @@ def test_cheap_variants_give_every_figure(bench: Bench) -> None:
         assert {"drain_ms", "rss_mib"} <= set(sample.figures)
         assert (sample.figures.get("bytes_per_record", 0) > 200) == (variant != "null")
     assert found["mp_queue"].figures["consumer_us"] > 0
+    forms = {**dict.fromkeys(CHEAP, ""), **dict.fromkeys(OURS, form), **dict.fromkeys(IN_PYTHON, "in Python")}
+    assert {variant: sample.notes for variant, sample in found.items()} == {name: forms[name] for name in found}
+
+
+@needs_compiled
+def test_a_run_of_another_form_is_void(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that says compiled and whose process has nothing compiled has no figure, but an error that says so."""
+    [job] = [job for job in jobs(bench) if job.variant == "fast"]
+    monkeypatch.setattr(family, "environment", lambda directory, *, pure: environment(directory, pure=True))
+    with pytest.raises(RuntimeError, match="expected log calls that are compiled, found that they are in Python"):
+        job.run(0)
+
+
+@needs_compiled
+def test_where_nothing_is_compiled_all_is_in_python(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then there is one row of each, which says so, and the other is left out with its reason."""
+    monkeypatch.setattr(family, "environment", lambda directory, *, pure: environment(directory, pure=True))
+    assert {job.variant for job in jobs(bench)}.isdisjoint(IN_PYTHON)
+    assert all("all of logbus is in Python" in skipped(bench)[f"producer/{name}"] for name in IN_PYTHON)
+    [job] = [job for job in jobs(bench) if job.variant == "fast"]
+    assert only(job.run(0)).notes == "in Python"
 
 
 def test_the_collector_of_logbus_has_the_last_word(bench: Bench) -> None:

@@ -10,17 +10,27 @@ from typing import Any
 
 import pytest
 
+from benchmarks.compiled import form_of
 from benchmarks.scale import __main__ as scale, endurance
+from benchmarks.service import PURE_PYTHON
+from benchmarks.suite.peers import interpreter
 from tests.collector_command import ROOT, child_environment
 from tests.eventually import eventually
 
 #: The variants of the smallest run.
 VARIANTS = {
     "workers": {"2"},
+    "memory": {"worker", "worker, in Python"},
     "sizes": {"64 KiB, message"},
     "sinks": {"2, different formats"},
     "flood": {"4, small buffers"},
 }
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands take our settings out of the environment of this process: they are back after the test."""
+    monkeypatch.delenv(PURE_PYTHON, raising=False)
 
 
 def test_the_benchmark_of_growth_gives_every_figure(unmeasured: None, tmp_path: Path) -> None:
@@ -34,9 +44,15 @@ def test_the_benchmark_of_growth_gives_every_figure(unmeasured: None, tmp_path: 
     for sample in document["samples"]:
         assert sample["lost"] == 0, sample
         samples.setdefault(sample["family"], {})[sample["variant"]] = sample
+    if form_of(interpreter(), tmp_path) == "in Python":
+        samples["memory"]["worker, in Python"] = samples["memory"]["worker"]  # the only form that is here
     assert {family: set(found) for family, found in samples.items() if family != "stalls"} == VARIANTS
     for figure in ("paced_thread_us", "paced_process_us", "paced_collector_us", "worker_private_mib", "confirm_ms"):
         assert samples["workers"]["2"]["figures"][figure] > 0
+    for worker in samples["memory"].values():
+        parts = worker["figures"]
+        assert 0 < parts["import_rss_mib"] < parts["configure_rss_mib"] <= parts["records_rss_mib"]
+        assert parts["records_rss_mib"] < parts["stats_rss_mib"]
     assert samples["sizes"]["64 KiB, message"]["figures"]["bytes_per_record"] > 65_536
     assert samples["sizes"]["64 KiB, message"]["notes"] == ""
     states = {variant.partition(": ")[2] for variant in samples["stalls"]}
@@ -85,7 +101,8 @@ def test_an_endurance_run_can_be_resumed(
 ) -> None:
     """The second piece goes on with series, directory and ledger of the first, and each is accounted for to the end."""
     output, place = tmp_path / "endurance.json", directories / "e"
-    options = ["--minutes", "0.01", "--rate", "2000", "--output", str(output)]
+    # A tenth of each worker's bursts has one of the floor beside it: at this rate some of them in each piece.
+    options = ["--minutes", "0.01", "--rate", "8000", "--output", str(output)]
     assert endurance.main([*options, "--directory", str(place)]) == 0
     first = json.loads(output.read_text())
     assert endurance.main([*options, "--resume"]) == 0

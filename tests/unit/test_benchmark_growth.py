@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -49,9 +50,19 @@ def test_workers_that_are_paced_and_flat_out_have_a_table_each() -> None:
             Sample("workers", "4, flat out", {"process_us": 9.0}, {"process_us": 6.0}, 10, 0),
         )
     )
-    paced, flat = (first_column(part) for part in text.split("**Workers** as fast"))
-    assert (paced, flat) == (["4", "200"], ["4, flat out"])
+    paced, seldom, flat = (first_column(part) for part in re.split(r"\*\*Workers that|\*\*Workers\*\* as fast", text))
+    assert (paced, seldom, flat) == (["4", "200"], ["200"], ["4, flat out"])
     assert "4.00" in text
+
+
+def test_workers_that_log_seldom_stand_beside_the_crowd_alone() -> None:
+    """What is compared at one rate of each worker is in one table, and in no other that is at one rate of all."""
+    cost = {"paced_process_us": 30.0}
+    text = growth.growth(
+        measured(*(Sample("workers", name, cost, cost, 10, 0) for name in ("4", "200", "4, as slow as 200")))
+    )
+    together, seldom = (first_column(part) for part in text.split("**Workers that"))
+    assert (together, seldom) == (["4", "200"], ["200", "4, as slow as 200"])
 
 
 def test_what_was_measured_once_says_so() -> None:

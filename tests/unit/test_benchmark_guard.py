@@ -65,6 +65,27 @@ def test_more_wake_ups_fail() -> None:
     assert verdicts(now, {name: Figure(1000, 1.0, 2.0) for name in before}) == {"a": "same", "b": "same"}
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_compiled_and_python_are_not_compared(compiled: bool) -> None:
+    """However cheap it is: a figure of one form says nothing of the other, and the guard fails with both names."""
+    now, before = {"a": Figure(10, 0.1, compiled=compiled)}, {"a": Figure(1000, 1.0, compiled=not compiled)}
+    [row] = compare([A], now, {}, before)
+    assert (row.verdict, row.fails, row.change) == ("refused", True, None)
+    forms = ("in Python", "compiled") if compiled else ("compiled", "in Python")
+    assert row.note == "the baseline is {}, and what is measured here is {}".format(*forms)
+
+
+def test_what_has_a_twin_in_python_shares_its_function() -> None:
+    """The two differ in their form alone, and stand beside one another; the sender's work is in each of them."""
+    twins = {one.name: one for one in WORKLOADS if one.pure}
+    assert list(twins) == ["handler.drained.python", "lean.drained.python", "fast.drained.python"]
+    for name, twin in twins.items():
+        other = next(one for one in WORKLOADS if one.name == name.removesuffix(".python"))
+        assert not other.pure
+        assert (twin.function, twin.module, twin.records) == (other.function, other.module, other.records)
+        assert WORKLOADS.index(twin) == WORKLOADS.index(other) + 1
+
+
 def test_a_workload_that_has_gone_fails_and_a_new_one_does_not() -> None:
     """What the baseline has must be measured; what it does not have yet is only told."""
     rows = compare([A, B], {"a": Figure(1000, 1.0)}, {"b": "loguru is not installed"}, {"b": Figure(1000, 1.0)})
@@ -83,11 +104,11 @@ def test_a_baseline_keeps_what_was_not_measured(tmp_path: Path) -> None:
     baseline.put("callgrind", "3.11", "3.11.7", {"a": Figure(10, 1.0), "b": Figure(20, 2.0), "gone": Figure(1, 1.0)})
     baseline.put("callgrind", "3.13", "3.13.0", {"a": Figure(11, 1.0)})
     baseline.put("clock", "3.11", "3.11.7", {"a": Figure(None, 1.0)})
-    baseline.put("callgrind", "3.11", "3.11.9", {"a": Figure(15.04, 1.5)})
+    baseline.put("callgrind", "3.11", "3.11.9", {"a": Figure(15.04, 1.5, compiled=True)})
     baseline.keep("callgrind", "3.11", ["a", "b"])
     baseline.write(path)
     found = Baseline.read(path)
-    assert found.figures("callgrind", "3.11") == {"a": Figure(15.0, 1.5), "b": Figure(20, 2.0)}
+    assert found.figures("callgrind", "3.11") == {"a": Figure(15.0, 1.5, compiled=True), "b": Figure(20, 2.0)}
     assert found.figures("callgrind", "3.13") == {"a": Figure(11, 1.0)}
     assert found.figures("clock", "3.11") == {"a": Figure(None, 1.0)}
     assert found.figures("callgrind", "3.12") == {}
@@ -100,6 +121,7 @@ def test_names_choose_workloads_and_all_below_them() -> None:
         FLOOR,
         "handler",
         "handler.drained",
+        "handler.drained.python",
         "handler.context",
         "format.json",
     ]
@@ -126,7 +148,9 @@ def test_floors_are_by_the_floor_of_the_same_run(tmp_path: Path) -> None:
     fake = Meter("fake", "nothing", 0.0, True, count)
     measured = measure(fake, "python", chosen("handler"), tmp_path, lambda name: None)
     assert measured.found == {FLOOR: Figure(1000, 1.0, 0.0), "handler": Figure(1500, 1.5, 0.0)}
-    assert measured.absent == {"handler.context": "not here", "handler.drained": "not here"}
+    assert measured.absent == dict.fromkeys(
+        ["handler.drained", "handler.drained.python", "handler.context"], "not here"
+    )
 
 
 def test_of_several_layouts_the_least_counts(tmp_path: Path) -> None:
@@ -152,6 +176,7 @@ class Machine:
         monkeypatch.setattr(command, "meter", lambda name: fake)
         monkeypatch.setattr(command, "measure", self._measure)
         self.build = "3.99.1, test"
+        self.compiled = False
         monkeypatch.setattr(command, "version_of", lambda python: ("3.99", self.build))
 
     def guard(self, *arguments: str) -> int:
@@ -172,7 +197,8 @@ class Machine:
         layouts: Sequence[int],
     ) -> Measured:
         floors = {one.name: 1.0 if one.name == FLOOR else self.floors[len(layouts)] for one in workloads}
-        return Measured({name: Figure(1000 * each, each, 0.0) for name, each in floors.items()}, {})
+        figures = {name: Figure(1000 * each, each, 0.0, None, self.compiled) for name, each in floors.items()}
+        return Measured(figures, {})
 
 
 @pytest.fixture
@@ -212,6 +238,25 @@ def test_what_seems_dearer_is_looked_at_again(machine: Machine, capsys: pytest.C
     machine.cost(1.5 * 1.05, again=1.5)
     assert machine.guard() == 0
     assert "DEARER" not in capsys.readouterr().out
+
+
+def test_another_form_is_refused_until_it_is_the_baseline(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside a baseline of the other form nothing is judged: it exits 1 and says what to do about it."""
+    machine.guard("--update")
+    machine.compiled = True
+    machine.cost(0.1)
+    assert machine.guard() == 1
+    out = capsys.readouterr().out
+    assert (
+        "REFUSED suppressed: the baseline is in Python, and what is measured here is compiled;"
+        " --update makes that the baseline" in out
+    )
+    assert "nothing is dearer" not in out
+    machine.guard("--update")
+    assert machine.guard() == 0
+    machine.compiled = False
+    assert machine.guard() == 1
+    assert "what is measured here is in Python; `make install` builds the compiled part" in capsys.readouterr().out
 
 
 def test_another_build_is_compared_roughly(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,10 +336,12 @@ def test_an_interpreter_says_its_version() -> None:
 
 
 def test_the_baseline_in_the_repository_has_every_workload() -> None:
-    """Each Python measured there, by callgrind and by the clock, has a figure for each workload, and for no other."""
+    """Each Python measured there, by callgrind and by the clock, has a figure for each workload, and for no other: log
+    calls are compiled, but for those that are to be in Python.
+    """
     baseline = Baseline.read(command.BASELINE)
-    names = {one.name for one in WORKLOADS}
+    forms = {one.name: one.module == "benchmarks.guard.producing" and not one.pure for one in WORKLOADS}
     for way in ("callgrind", "clock"):
         assert baseline.pythons(way) == ["3.11", "3.13"]
         for python in baseline.pythons(way):
-            assert set(baseline.figures(way, python)) == names
+            assert {name: found.compiled for name, found in baseline.figures(way, python).items()} == forms

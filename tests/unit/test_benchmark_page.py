@@ -7,9 +7,11 @@ import re
 from typing import Any
 
 from benchmarks.suite import tables
+from benchmarks.suite.job import Job
 from benchmarks.suite.page import PLOTS, page
 from benchmarks.suite.render import merged
 from benchmarks.suite.results import runs_of
+from benchmarks.suite.sample import Sample
 from tests.measured import document, results
 
 
@@ -110,6 +112,29 @@ def test_what_failed_is_named_without_places_of_this_machine() -> None:
     text = page({**document(), **json.loads(json.dumps(made.document()))}, {}, hour())
     assert "- failed: producer: loguru file, round 1: RuntimeError: … KeyError: no …" in text
     assert not re.search(r"(?<![\w.`/])/(home|tmp|work|root)/", text)
+
+
+def test_what_is_in_python_is_ours_and_says_so() -> None:
+    """The other form of a log call has the name of the first, in bold, and what its process had loaded beside it."""
+    made = results()
+    for name, form in (("fast", "compiled"), ("fast, in Python", "in Python")):
+        made.take(0, Sample("end_to_end", name, {"process_us": 9.0}, {"process_us": 5.0}, 10, 0, form))
+    made.jobs = [*made.jobs, Job("end_to_end", "fast, in Python", lambda number: [], "redacts")]
+    text = tables.whole_way({**document(), **json.loads(json.dumps(made.document()))})
+    assert row(text, "**logbus: FastLogger, fast, in Python**")[-1] == "redacts; in Python"
+    assert row(text, "**logbus: FastLogger, fast** ")[-1] == "compiled"
+
+
+def test_what_a_record_costs_a_crowd_stands_on_the_page() -> None:
+    """That it costs more at one rate of all workers together is said with its figure, or that nobody measured it."""
+    made = results()
+    for name, cost in (("4", 10.0), ("200", 16.0)):
+        made.take(0, Sample("workers", name, {"paced_process_us": cost}, {"paced_process_us": 5.0}, 10, 0))
+    text = page({**document(), **json.loads(json.dumps(made.document()))}, {}, hour())
+    assert (
+        "**At one rate of all together a record costs more in 200 workers than in four:\n1.60 times as much.**" in text
+    )
+    assert "than in four:\nnot measured in this run.**" in page(document(), {}, hour())
 
 
 def test_what_was_left_out_says_why() -> None:

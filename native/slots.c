@@ -64,7 +64,13 @@ uint64_t *lb_slot(lb_slots *self)
         return words_of(cell);
     if (PyErr_Occurred())
         return NULL;
+    PyObject *key = Py_NewRef(self->key); /* another thread may come in meanwhile */
     cell = PyObject_CallMethodNoArgs(self->counters, cell_name);
+    /* Where get_ident() is somebody's (gevent's: of a greenlet), it stands there by another number; without one of
+     * ours each record would get a slot of its own. A thread's steps are whole, so its greenlets may share one. */
+    if (cell != NULL && PyDict_GetItemWithError(self->cells, key) == NULL && PyDict_SetItem(self->cells, key, cell) < 0)
+        Py_CLEAR(cell);
+    Py_DECREF(key);
     if (cell == NULL)
         return NULL;
     uint64_t *words = words_of(cell);

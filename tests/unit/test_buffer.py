@@ -289,6 +289,17 @@ def test_any_level_has_its_place(level: int) -> None:
     assert caller.dropped() == {(HIGH_WATER_MARK, bucket_of(level)): 1}
 
 
+def test_a_thread_has_one_slot_whatever_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where ``get_ident()`` was replaced before logbus was loaded, as gevent does, records still share a slot."""
+    counters = Counters(Path("/nowhere"), bytes(16), Meta("", 1, "", "", 1))
+    for module in ("logbus.counters", "logbus.producers.buffer"):
+        monkeypatch.setattr(f"{module}.get_ident", lambda: 7)
+    buffer = buffer_type(Form.name)(100, 1 << 20, "shed_lowest", counters)
+    for _ in range(50):
+        buffer.put(1.0, ("logger", INFO, "INFO", "module", "function", 1), "main", "m", None, None, None, 100)
+    assert [cell[EMITTED] for cell in {id(cell): cell for cell in counters.cells.values()}.values()] == [50]
+
+
 def test_a_ticket_divides_before_and_after() -> None:
     """What is in the buffer comes before a ticket drawn now, and what is put later comes behind it."""
     caller = one_caller(10)

@@ -150,7 +150,7 @@ static int oldest(const buffer *self)
 }
 
 /* Evicts what the policy gives up until a record of this size fits; `gone` gets it. 0: the new one has to go. */
-static int make_room(buffer *self, uint64_t *cell, int bucket, Py_ssize_t size, chain *gone)
+static int make_room(buffer *self, volatile uint64_t *cell, int bucket, Py_ssize_t size, chain *gone)
 {
     while (self->records >= self->capacity || self->bytes + size > self->capacity_bytes) {
         if (self->full == DROP_NEWEST || size > self->capacity_bytes)
@@ -171,7 +171,7 @@ static int make_room(buffer *self, uint64_t *cell, int bucket, Py_ssize_t size, 
 /* Puts an entry in, or drops it, and counts; the entry is the buffer's whatever comes. */
 static int enter(buffer *self, int bucket, lb_entry *entry)
 {
-    uint64_t *cell = lb_slot(&self->slots); /* behind the making of the entry: it may run Python code */
+    volatile uint64_t *cell = lb_slot(&self->slots); /* behind the making of the entry: it may run Python code */
     if (cell == NULL) {
         lb_free_entries(entry);
         return -1;
@@ -208,9 +208,17 @@ static int enter(buffer *self, int bucket, lb_entry *entry)
     lb_free_entries(gone.first);
     if (call == NULL)
         return 0;
+    int waking = bucket < URGENT;
     PyObject *done = PyObject_CallNoArgs(call);
     Py_DECREF(call);
     Py_XDECREF(done);
+    if (done == NULL && (PyErr_ExceptionMatches(PyExc_RecursionError) || PyErr_ExceptionMatches(PyExc_MemoryError))) {
+        /* The record is in: whoever was told otherwise would put it in again. The next one wakes the reader. */
+        PyErr_Clear();
+        if (waking)
+            self->asleep = 1;
+        return 0;
+    }
     return done == NULL ? -1 : 0;
 }
 
@@ -219,7 +227,7 @@ static int give_up(buffer *self, int bucket, double created)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    uint64_t *cell = lb_slot(&self->slots);
+    volatile uint64_t *cell = lb_slot(&self->slots);
     if (cell != NULL) {
         cell[lb_words.emitted]++;
         cell[lb_words.unencodable + bucket]++;

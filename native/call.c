@@ -38,7 +38,11 @@ static const struct {
 static int passes(PyObject *own, PyObject *level)
 {
     PyObject *cache = PyDict_GetItemWithError(own, n_cache);
-    PyObject *answer = cache != NULL && PyDict_CheckExact(cache) ? PyDict_GetItemWithError(cache, level) : NULL;
+    if (cache == NULL || !PyDict_CheckExact(cache))
+        return -1;
+    Py_INCREF(cache); /* somebody's numbers may be in it, and their comparison replace it */
+    PyObject *answer = PyDict_GetItemWithError(cache, level);
+    Py_DECREF(cache);
     if (answer == Py_False)
         return 0;
     int disabled = answer == Py_True ? lb_flag(own, n_disabled) : -1;
@@ -58,6 +62,13 @@ static int may_stand(PyObject *keywords)
 }
 
 /* ── the place ──────────────────────────────────────────────────────────────────────────────────────────────── */
+
+/* Whether it is a site at all: what stands in SITES can be reached by everybody. */
+static int is_site(PyObject *site)
+{
+    return PyList_CheckExact(site) && PyList_GET_SIZE(site) > LB_ADDRESS &&
+           PyList_CheckExact(PyList_GET_ITEM(site, LB_KEYS)) && PyDict_CheckExact(PyList_GET_ITEM(site, LB_TEMPLATE));
+}
 
 static int is_of(PyObject *site, PyObject *name, PyObject *level)
 {
@@ -102,15 +113,14 @@ static PyObject *site_of(PyObject *own, PyObject *level)
     PyObject *address = address_of(place);
     if (address != NULL)
         site = PyDict_GetItemWithError(lb_known.sites, address);
-    if (site != NULL && is_of(site, name, level))
-        Py_INCREF(site);
-    else if (address == NULL || PyErr_Occurred())
-        site = NULL;
-    else /* a new place, another logger or level, a frame of logging's own */
+    Py_XINCREF(site); /* somebody's numbers may have names as levels, and their comparison make all sites forgotten */
+    if (site != NULL && !(is_site(site) && is_of(site, name, level)))
+        Py_CLEAR(site);
+    if (site == NULL && address != NULL && !PyErr_Occurred()) /* a new place, another logger or level, logging's frame */
         site = PyObject_CallFunctionObjArgs(lb_known.site_from, name, level, (PyObject *)frame, NULL);
     Py_XDECREF(address);
     Py_DECREF(name);
-    if (site == Py_None)
+    if (site != NULL && !is_site(site))
         Py_CLEAR(site);
     if (site != NULL)
         remember(place, site);

@@ -6,7 +6,7 @@
  * is used behind such a call is held by a reference of this call's own, and fields are looked at again. */
 #include "native.h"
 
-static PyObject *n_filters, *n_handlers, *n_propagate, *n_parent, *n_level, *n_producer, *n_emit, *n_time;
+static PyObject *n_filters, *n_handlers, *n_propagate, *n_parent, *n_level, *n_producer, *n_emit, *n_clock;
 
 static const struct {
     PyObject **to;
@@ -19,7 +19,7 @@ static const struct {
     {&n_level, "level"},
     {&n_producer, "producer"},
     {&n_emit, "emit"},
-    {&n_time, "time"},
+    {&n_clock, LB_CLOCK},
 };
 
 /* Loggers above one another, at most, that are gone through here. */
@@ -177,12 +177,14 @@ static lb_way emit_of(PyObject *handler, PyObject *level, PyObject **emit)
     PyObject *own = PyObject_GenericGetDict(handler, NULL);
     if (own == NULL)
         return LB_PYTHON;
-    PyObject *from = PyDict_GetItemWithError(own, n_level), *producer = PyDict_GetItemWithError(own, n_producer);
     int unfiltered = is_empty(own, n_filters);
+    PyObject *from = PyDict_GetItemWithError(own, n_level);
+    int low = from != NULL && PyLong_CheckExact(from) ? PyObject_RichCompareBool(from, level, Py_LE) : -1;
+    PyObject *producer = PyDict_GetItemWithError(own, n_producer);
     lb_way found = LB_PYTHON;
-    if (from != NULL && PyLong_CheckExact(from) && unfiltered >= 0 && producer != NULL) {
+    if (low >= 0 && unfiltered >= 0 && producer != NULL) {
         found = LB_LEAN;
-        if (unfiltered && PyObject_RichCompareBool(from, level, Py_LE) == 1) {
+        if (unfiltered && low) {
             Py_INCREF(producer);
             *emit = PyObject_GetAttr(producer, n_emit);
             Py_DECREF(producer);
@@ -446,8 +448,8 @@ end:
 
 lb_way lb_go_fast(lb_call *call)
 {
-    PyObject *to = NULL, *clock = PyDict_GetItemWithError(lb_known.time, n_time);
-    if (clock == NULL || clock != lb_known.time_now) /* another clock: a test's */
+    PyObject *to = NULL, *clock = PyDict_GetItemWithError(lb_known.time, n_clock);
+    if (clock == NULL || clock != lb_known.clock) /* another clock: a test's */
         return LB_PYTHON;
     lb_way found = find_emit(call, &to);
     if (found == LB_DONE)

@@ -15,8 +15,9 @@
 /* Bytes of the heads of a payload: five arrays; and of a record: an array, a time, two places. */
 #define HEADS 32
 #define RECORD_HEADS 24
-/* Bytes that the rows of one record take at most: names of 1,024 characters. */
-#define ROWS_OF_A_RECORD (32 * 1024)
+/* Bytes that the rows of one record take at most: names of 1,024 characters, each of them six where it is a lone
+ * surrogate. */
+#define ROWS_OF_A_RECORD (40 * 1024)
 
 static PyTypeObject *batch_type;
 
@@ -156,10 +157,8 @@ static struct place *find(table *self, PyObject *object)
 static PyObject *row_of(table *self, PyObject *object)
 {
     PyObject *row = PyDict_GetItemWithError(self->known, object);
-    if (row != NULL)
-        return Py_NewRef(row);
     PyErr_Clear(); /* an object that can't be hashed: Python knows what to make of it */
-    row = PyObject_CallOneArg(self->maker, object);
+    row = row == NULL ? PyObject_CallOneArg(self->maker, object) : Py_NewRef(row);
     if (row != NULL && !PyBytes_CheckExact(row)) {
         Py_SETREF(row, NULL);
         PyErr_SetString(PyExc_TypeError, "a row is bytes");
@@ -226,7 +225,9 @@ static int finish(const frames *self, lb_entry *entry)
 {
     if (entry->rest == NULL || !PyTuple_CheckExact(entry->rest))
         return 0;
-    PyObject *written = PyObject_CallObject(self->tail, entry->rest);
+    PyObject *rest = Py_NewRef(entry->rest); /* what it calls may finish this very record */
+    PyObject *written = PyObject_CallObject(self->tail, rest);
+    Py_DECREF(rest);
     if (written == NULL)
         return -1;
     if (written != Py_None && !PyBytes_CheckExact(written)) {

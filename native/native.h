@@ -72,8 +72,9 @@ typedef struct {
 
 int lb_begin_slots(lb_slots *slots, PyObject *counters);
 void lb_end_slots(lb_slots *slots);
-/* The slot of the calling thread, which Python makes for its first record; NULL with an exception. */
-uint64_t *lb_slot(lb_slots *slots);
+/* The slot of the calling thread, which Python makes for its first record; NULL with an exception. Its words change in
+ * the order in which that is written: another process reads them, whenever this one is killed. */
+volatile uint64_t *lb_slot(lb_slots *slots);
 
 /* ── buffer.c: logbus.producers.buffer.Buffer ──────────────────────────────────────────────────────────────────── */
 
@@ -149,11 +150,18 @@ typedef struct {
     PyObject *handler; /* logbus.producers.handler.LogbusHandler */
     PyObject *sites, *site_from, *level_names, *cleaners, *not_extra, *mapping, *context, *add_context;
     PyObject *threads, *thread, *main_thread, *current_thread, *process, *record_of;
-    PyObject *get_ident, *time_now, *time_ns; /* Python's own, written in C; NULL where others stood there before */
+    PyObject *get_ident, *clock; /* Python's own, written in C; NULL where others stood there before */
     Py_ssize_t entry_bytes, field_bytes, usual_bytes;
 } lb_names;
 
 extern lb_names lb_known;
+
+/* The function of `time` by which logging makes records. */
+#if PY_VERSION_HEX >= 0x030D0000
+#define LB_CLOCK "time_ns"
+#else
+#define LB_CLOCK "time"
+#endif
 
 /* Fills it from a dict of those names; 0, or -1 with an exception. */
 int lb_know(PyObject *names);

@@ -42,11 +42,7 @@ static const struct {
     {&n_current_process, "current_process"},
     {&n_id, "id"},
     {&main_process, "MainProcess"},
-#if PY_VERSION_HEX >= 0x030D0000
-    {&n_clock, "time_ns"},
-#else
-    {&n_clock, "time"},
-#endif
+    {&n_clock, LB_CLOCK},
 #if PY_VERSION_HEX >= 0x030C0000
     {&n_task_name, "taskName"},
     {&n_log_tasks, "logAsyncioTasks"},
@@ -262,9 +258,9 @@ PyObject *lb_record_of(PyObject *template, PyObject *message, PyObject *argument
     PyObject *start = PyDict_GetItemWithError(lb_known.logging, n_start);
     PyObject *clock = PyDict_GetItemWithError(lb_known.time, n_clock);
 #if PY_VERSION_HEX >= 0x030D0000
-    int usual = start != NULL && PyLong_CheckExact(start) && clock != NULL && clock == lb_known.time_ns;
+    int usual = start != NULL && PyLong_CheckExact(start) && clock != NULL && clock == lb_known.clock;
 #else
-    int usual = start != NULL && PyFloat_CheckExact(start) && clock != NULL && clock == lb_known.time_now;
+    int usual = start != NULL && PyFloat_CheckExact(start) && clock != NULL && clock == lb_known.clock;
 #endif
 #if PY_VERSION_HEX >= 0x030C0000
     int tasks = is_on(n_log_tasks);

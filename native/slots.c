@@ -31,7 +31,7 @@ void lb_end_slots(lb_slots *self)
 }
 
 /* The words of a slot; NULL with ValueError where the page has been let go. */
-static uint64_t *words_of(PyObject *cell)
+static volatile uint64_t *words_of(PyObject *cell)
 {
     if (!PyMemoryView_Check(cell)) {
         PyErr_SetString(PyExc_TypeError, "a slot of counters is no memoryview");
@@ -49,10 +49,24 @@ static uint64_t *words_of(PyObject *cell)
     return view->view.buf;
 }
 
-uint64_t *lb_slot(lb_slots *self)
+/* Has the next call of this thread find a slot; 0, or -1 with an exception. Python code, which may have come back here in
+ * another thread, has run since the key was made. */
+static int remember(lb_slots *self, unsigned long ident, PyObject *cell)
+{
+    PyObject *key = PyLong_FromUnsignedLong(ident);
+    int done = key == NULL || PyDict_SetDefault(self->cells, key, cell) == NULL ? -1 : 0;
+    Py_XDECREF(key);
+    return done;
+}
+
+volatile uint64_t *lb_slot(lb_slots *self)
 {
     unsigned long ident = PyThread_get_thread_ident();
     if (ident != self->ident || self->key == NULL) {
+        if (self->cells == NULL) {
+            PyErr_SetString(PyExc_RuntimeError, "a buffer that never began has no counters");
+            return NULL;
+        }
         PyObject *key = PyLong_FromUnsignedLong(ident);
         if (key == NULL)
             return NULL;
@@ -64,16 +78,11 @@ uint64_t *lb_slot(lb_slots *self)
         return words_of(cell);
     if (PyErr_Occurred())
         return NULL;
-    PyObject *key = Py_NewRef(self->key); /* another thread may come in meanwhile */
     cell = PyObject_CallMethodNoArgs(self->counters, cell_name);
-    /* Where get_ident() is somebody's (gevent's: of a greenlet), it stands there by another number; without one of
-     * ours each record would get a slot of its own. A thread's steps are whole, so its greenlets may share one. */
-    if (cell != NULL && PyDict_GetItemWithError(self->cells, key) == NULL && PyDict_SetItem(self->cells, key, cell) < 0)
-        Py_CLEAR(cell);
-    Py_DECREF(key);
     if (cell == NULL)
         return NULL;
-    uint64_t *words = words_of(cell);
+    /* Under its number here, too: gevent gives threads others, and each call would make another slot. */
+    volatile uint64_t *words = remember(self, ident, cell) < 0 ? NULL : words_of(cell);
     Py_DECREF(cell); /* it stands in `cells`, and no page ends while its process counts in it */
     return words;
 }

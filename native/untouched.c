@@ -68,11 +68,13 @@ static unsigned record_seen, null_handler_seen, handler_seen;
 
 /* Names of attributes. */
 static PyObject *n_log, *n_is_enabled_for, *n_find_caller, *n_make_record, *n_handle, *n_filter, *n_call_handlers,
-    *n_init, *n_factory, *n_srcfile, *n_is_internal, *n_level_name;
+    *n_init, *n_factory, *n_srcfile, *n_is_internal, *n_level_name, *n_cache, *n_disabled, *n_name, *n_filters,
+    *n_handlers, *n_propagate, *n_parent, *n_level, *n_producer;
 
 /* What an instance has, and no class may say otherwise: of loggers, and of our handler. */
-static const char *const of_loggers[] = {"_cache", "disabled", "name", "filters", "handlers", "propagate", "parent"};
-static const char *const of_handlers[] = {"level", "filters", "producer"};
+static PyObject *const *const of_loggers[] = {&n_cache,    &n_disabled,  &n_name,  &n_filters,
+                                              &n_handlers, &n_propagate, &n_parent};
+static PyObject *const *const of_handlers[] = {&n_level, &n_filters, &n_producer};
 
 static const struct {
     PyObject **to;
@@ -90,6 +92,15 @@ static const struct {
     {&n_srcfile, "_srcfile"},
     {&n_is_internal, "_is_internal_frame"},
     {&n_level_name, "getLevelName"},
+    {&n_cache, "_cache"},
+    {&n_disabled, "disabled"},
+    {&n_name, "name"},
+    {&n_filters, "filters"},
+    {&n_handlers, "handlers"},
+    {&n_propagate, "propagate"},
+    {&n_parent, "parent"},
+    {&n_level, "level"},
+    {&n_producer, "producer"},
 };
 
 /* ── what is known ─────────────────────────────────────────────────────────────────────────────────────────────── */
@@ -133,49 +144,64 @@ static PyObject *builtin(PyObject *module, const char *name)
     return Py_NewRef(found);
 }
 
-int lb_know(PyObject *from)
+/* Fills it, and the methods of logging's own. */
+static int know(PyObject *from, lb_names *known, PyObject **methods)
 {
-    /* Again where a program loads the modules anew: what was known before is let go by nobody, calls may be in it. */
-    memset(seen, 0, sizeof seen);
-    record_seen = null_handler_seen = handler_seen = 0;
     for (size_t at = 0; at < sizeof names / sizeof *names; at++) {
         PyObject *found = given(from, names[at].name);
         if (found == NULL)
             return -1;
-        *(PyObject **)((char *)&lb_known + names[at].at) = Py_NewRef(found);
+        *(PyObject **)((char *)known + names[at].at) = Py_NewRef(found);
     }
     for (size_t at = 0; at < sizeof texts / sizeof *texts; at++)
         if (*texts[at].to == NULL && (*texts[at].to = PyUnicode_InternFromString(texts[at].text)) == NULL)
             return -1;
-    PyObject *active = given(from, "active"), *own = given(from, "own");
-    if (active == NULL || own == NULL)
+    PyObject *active = given(from, "active"), *own = active == NULL ? NULL : given(from, "own");
+    if (own == NULL)
         return -1;
     for (int at = 0; at < LEVELS; at++) {
-        level_names[at] = PyUnicode_InternFromString(level_methods[at]);
-        usual[at] = level_names[at] == NULL ? NULL
-                                            : PyObject_CallFunctionObjArgs(own, lb_known.logger, level_names[at], NULL);
-        if (usual[at] == NULL)
+        if (level_names[at] == NULL && (level_names[at] = PyUnicode_InternFromString(level_methods[at])) == NULL)
+            return -1;
+        methods[at] = PyObject_CallFunctionObjArgs(own, known->logger, level_names[at], NULL);
+        if (methods[at] == NULL)
             return -1;
     }
-    if (dict_of(from, "_LOGGING", &lb_known.logging) < 0 || dict_of(from, "_THREADING", &lb_known.threading) < 0 ||
-        dict_of(from, "_TIME", &lb_known.time) < 0 || size_of(from, "ENTRY_BYTES", &lb_known.entry_bytes) < 0 ||
-        size_of(from, "FIELD_BYTES", &lb_known.field_bytes) < 0 ||
-        size_of(from, "USUAL_BYTES", &lb_known.usual_bytes) < 0)
+    if (dict_of(from, "_LOGGING", &known->logging) < 0 || dict_of(from, "_THREADING", &known->threading) < 0 ||
+        dict_of(from, "_TIME", &known->time) < 0 || size_of(from, "ENTRY_BYTES", &known->entry_bytes) < 0 ||
+        size_of(from, "FIELD_BYTES", &known->field_bytes) < 0 || size_of(from, "USUAL_BYTES", &known->usual_bytes) < 0)
         return -1;
-    lb_known.context = PyObject_GetAttrString(active, "__self__"); /* `active` is the variable's own get() */
-    if (lb_known.context == NULL)
+    known->context = PyObject_GetAttrString(active, "__self__"); /* `active` is the variable's own get() */
+    if (known->context == NULL)
         return -1;
-    if (!PyContextVar_CheckExact(lb_known.context) || !PyType_Check(lb_known.logger) ||
-        !PyType_Check(lb_known.record) || !PyType_Check(lb_known.null_handler) || !PyDict_CheckExact(lb_known.sites) ||
-        !PyDict_CheckExact(lb_known.level_names) || !PyDict_CheckExact(lb_known.cleaners) ||
-        !PyFrozenSet_CheckExact(lb_known.not_extra) || !PyDict_CheckExact(lb_known.threads)) {
+    if (!PyContextVar_CheckExact(known->context) || !PyType_Check(known->logger) || !PyType_Check(known->record) ||
+        !PyType_Check(known->null_handler) || !PyDict_CheckExact(known->sites) ||
+        !PyDict_CheckExact(known->level_names) || !PyDict_CheckExact(known->cleaners) ||
+        !PyFrozenSet_CheckExact(known->not_extra) || !PyDict_CheckExact(known->threads)) {
         PyErr_SetString(PyExc_TypeError, "what log calls compare is of another kind than expected");
         return -1;
     }
-    lb_known.modules = Py_NewRef(PyImport_GetModuleDict());
-    lb_known.get_ident = builtin(lb_known.threading, "get_ident");
-    lb_known.time_now = builtin(lb_known.time, "time");
-    lb_known.time_ns = builtin(lb_known.time, "time_ns");
+    known->modules = Py_NewRef(PyImport_GetModuleDict());
+    known->get_ident = builtin(known->threading, "get_ident");
+    known->clock = builtin(known->time, LB_CLOCK);
+    return 0;
+}
+
+int lb_know(PyObject *from)
+{
+    lb_names known = {0};
+    PyObject *methods[LEVELS] = {NULL};
+    if (know(from, &known, methods) < 0) { /* all or nothing: the methods of an earlier time go by what they know */
+        for (PyObject **at = &known.logging; at <= &known.clock; at++)
+            Py_XDECREF(*at);
+        for (int at = 0; at < LEVELS; at++)
+            Py_XDECREF(methods[at]);
+        return -1;
+    }
+    /* Again where a program loads the modules anew: what was known before is let go by nobody, calls may be in it. */
+    lb_known = known;
+    memcpy(usual, methods, sizeof usual);
+    memset(seen, 0, sizeof seen);
+    record_seen = null_handler_seen = handler_seen = 0;
     return 0;
 }
 
@@ -203,25 +229,24 @@ static int has(PyObject *kind, PyObject *name, PyObject *expected)
     return found == expected;
 }
 
-/* Whether instances have their attributes in their dict and nowhere else, those of these names at least. */
-static int is_simple(PyTypeObject *kind, const char *const *attributes, size_t count)
+/* Whether instances have their attributes in their dict and nowhere else, those of these names at least. Looked up as
+ * for an instance: a property may hide from those who ask its class (types.DynamicClassAttribute does). */
+static int is_simple(PyTypeObject *kind, PyObject *const *const *attributes, size_t count)
 {
     if (kind->tp_getattro != PyObject_GenericGetAttr)
         return 0;
-    PyObject *found = NULL;
-    for (size_t at = 0; at < count && found == NULL; at++) {
-#if PY_VERSION_HEX >= 0x030D0000
-        /* Without an exception: a class that has changed a thousand times has no tags any more, and is always asked. */
-        if (PyObject_GetOptionalAttrString((PyObject *)kind, attributes[at], &found) < 0)
-            PyErr_Clear();
-#else
-        found = PyObject_GetAttrString((PyObject *)kind, attributes[at]);
-        if (found == NULL)
-            PyErr_Clear();
-#endif
-    }
-    Py_XDECREF(found);
-    return found == NULL;
+    for (size_t at = 0; at < count; at++)
+        if (_PyType_Lookup(kind, *attributes[at]) != NULL)
+            return 0;
+    return 1;
+}
+
+/* Whether instances may be false: logging goes no further than the first logger that is. */
+static int has_truth(PyTypeObject *kind)
+{
+    return (kind->tp_as_number != NULL && kind->tp_as_number->nb_bool != NULL) ||
+           (kind->tp_as_mapping != NULL && kind->tp_as_mapping->mp_length != NULL) ||
+           (kind->tp_as_sequence != NULL && kind->tp_as_sequence->sq_length != NULL);
 }
 
 static unsigned look(PyTypeObject *type)
@@ -230,7 +255,7 @@ static unsigned look(PyTypeObject *type)
     /* Of another class than those below logging.Logger the tag says nothing about it; a metaclass may do anything. */
     if (!PyType_CheckExact(kind) || !PyType_IsSubtype(type, (PyTypeObject *)logger))
         return 0;
-    if (!is_simple(type, of_loggers, sizeof of_loggers / sizeof *of_loggers))
+    if (has_truth(type) || !is_simple(type, of_loggers, sizeof of_loggers / sizeof *of_loggers))
         return 0;
     unsigned found = LB_SIMPLE | LB_GATE | LB_LOG | LB_MAKE | LB_PASS;
     for (int at = 0; at < LEVELS; at++)

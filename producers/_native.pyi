@@ -10,7 +10,7 @@ from typing import Any, Final
 from logbus.counters import Counters
 from logbus.producers.buffer import OnFull
 
-#: A digest of the C that it was built from: ``scripts.native.digest()``.
+#: A digest of the C that it was built from: ``logbus.producers.compiled.digest()``.
 SOURCES: Final[str]
 
 class Buffer:

@@ -188,11 +188,15 @@ class Buffer:
                 cell[SETTLED] += 1
                 self._note(bucket, created)
             raise
-        if bucket >= _URGENT:
-            self.hurry()
-        elif self.asleep:
-            self.asleep = False
-            self.wake()
+        try:
+            if bucket >= _URGENT:
+                self.hurry()
+            elif self.asleep:
+                self.asleep = False
+                self.wake()
+        except (RecursionError, MemoryError):
+            # The record is in: whoever was told otherwise would put it in again. The next one wakes the reader.
+            self.asleep = bucket < _URGENT or self.asleep
 
     def _make_room(self, cell: memoryview[int], bucket: int, size: int) -> bool:
         """Evicts what the policy gives up until a record of this size fits. False: the new one has to go."""

@@ -32,8 +32,9 @@ FRAME_RECORDS: Final = min(800, MAX_FRAME_RECORDS)
 FRAME_BYTES: Final = 160 * 1024
 #: Bytes of a payload that a collector accepts.
 MAX_PAYLOAD_BYTES: Final = MAX_FRAME_BYTES - HEADER.size
-#: Bytes of a single record that is cut to size: room for its site, its thread and the source is left.
-_MAX_RECORD_BYTES: Final = MAX_PAYLOAD_BYTES - 32 * 1024
+#: Bytes of a single record that is cut to size: room for its site, its thread and the source is left. Six names of
+#: lone surrogates, each of which becomes six characters, take 36 KiB.
+_MAX_RECORD_BYTES: Final = MAX_PAYLOAD_BYTES - 48 * 1024
 #: Characters of a name: of a logger, level, module, function or thread.
 _MAX_NAME_CHARS: Final = 1024
 #: Seconds of the epoch from which on a time is none: the wire holds microseconds in 63 bits, and msgpack would 64.

@@ -463,12 +463,17 @@ class Sender:
             self._wait(poller, push, min(self._deadline, now + ASK_INTERVAL_S), blocked=blocked)
 
     def _drop_rest(self) -> None:
+        # Where memory is short this ends anywhere, and another begins with what was not counted.
         self._buffer.closed = True
-        for packed in self._outgoing:
+        while self._outgoing:
+            packed = self._outgoing[0]
             self._accounts.drop_rest(packed.levels(), packed.size)
-        self._outgoing = []
-        taken, self._taken = self._taken, ()
-        while taken or (taken := self._buffer.take(FRAME_RECORDS, FRAME_BYTES)):
-            self._accounts.drop_rest(*self._packer.levels(taken))
-            taken = ()
+            del self._outgoing[0]
+        while True:
+            if not self._taken:
+                self._taken = self._buffer.take(FRAME_RECORDS, FRAME_BYTES)
+            if not self._taken:
+                break
+            self._accounts.drop_rest(*self._packer.levels(self._taken))
+            self._taken = ()
         self._counters.say_bye()

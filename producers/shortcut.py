@@ -34,7 +34,7 @@ from logbus.producers.fields import ENTRY_BYTES, PLAIN, USUAL_BYTES
 from logbus.producers.handler import LogbusHandler
 from logbus.producers.sanitise import FIELD_BYTES
 from logbus.producers.take import CLEANERS, NOT_EXTRA
-from logbus.producers.template import CURRENT_THREAD, MAIN_THREAD, THREAD, THREADS, record_of
+from logbus.producers.template import CURRENT_THREAD, IN_NS, MAIN_THREAD, THREAD, THREADS, record_of
 from logbus.producers.untouched import (
     CALL_HANDLERS,
     FILTER,
@@ -128,9 +128,9 @@ def send(logger: Any, level: int, message: Any, args: Any, extra: Any, frame: Fr
     # Most loggers have no handlers, and the root has one. Each kind of logger has lines of its own here: Python reads
     # the attributes of one class faster than those of two by turns.
     handler: Any = None
-    if not logger.handlers and logger.propagate:
+    if logger and not logger.handlers and logger.propagate:
         above, root = logger.parent, logger.manager.root
-        while above is not root and above is not None and not above.handlers and above.propagate:
+        while above is not root and above and not above.handlers and above.propagate:
             above = above.parent
         if above is root and root.parent is None:
             try:
@@ -146,7 +146,7 @@ def send(logger: Any, level: int, message: Any, args: Any, extra: Any, frame: Fr
         emit = handler.producer.emit
     except AttributeError:  # below `logbus run`: it says nothing
         return _lean(message, args, extra, site)
-    created = _TIME.time()
+    created = _TIME.time_ns() / 1e9 if IN_NS else _TIME.time()
     text = message
     if args:
         if len(args) == 1:

@@ -38,7 +38,7 @@ FITS: Final = MAKE is not NOBODYS and {*_OF_A_CALL, *_OF_A_PLACE, "taskName"} ==
 }
 #: Whether records know their task, and since when time comes in nanoseconds.
 _HAS_TASKS: Final = sys.version_info >= (3, 12)
-_IN_NS: Final = sys.version_info >= (3, 13)
+IN_NS: Final = sys.version_info >= (3, 13)
 
 #: What ``threading`` finds threads with, and in: asked here in fewer steps, as long as nobody has replaced it.
 CURRENT_THREAD: Final = threading.current_thread
@@ -73,7 +73,7 @@ def record_of(template: dict[str, Any], msg: Any, args: Any) -> Any:
     ``args`` is what the record gets as such: a mapping that was the only argument has been taken out of its tuple.
     """
     found = template.copy()
-    if _IN_NS:
+    if IN_NS:
         ns = _TIME.time_ns()
         found["created"] = created = ns / 1e9
         msecs = (ns % 1_000_000_000) // 1_000_000 + 0.0

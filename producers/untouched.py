@@ -51,6 +51,7 @@ def look_like(function: Any, name: str) -> Any:
         co_linetable=table,
     )
     function.__name__, function.__qualname__, function.__doc__ = name, f"Logger.{name}", theirs.__doc__
+    function.__module__ = theirs.__module__
     return function
 
 

@@ -269,6 +269,30 @@ def test_only_a_sleeping_reader_is_woken() -> None:
     assert calls == ["wake", "hurry", "hurry"]
 
 
+@pytest.mark.parametrize("error", [RecursionError, MemoryError])
+def test_a_reader_that_could_not_be_woken_is_woken_by_the_next(error: type[Exception]) -> None:
+    """Where the stack or the memory ends behind the record, it has entered once, and nobody is told to try again."""
+    caller = one_caller(10)
+    calls: list[str] = []
+
+    def fail() -> None:
+        calls.append("called")
+        raise error
+
+    caller.buffer.wake = caller.buffer.hurry = fail
+    caller.buffer.asleep = True
+    caller.put(INFO)
+    assert caller.buffer.asleep
+    caller.put(ERROR)
+    caller.put(INFO)
+    assert calls == ["called"] * 3
+    assert numbers(drain(caller.buffer)) == [0, 1, 2]
+    caller.buffer.wake = lambda: calls.append("woken")
+    caller.put(INFO)
+    assert calls[3:] == ["woken"]
+    assert caller.cell[EMITTED] == caller.cell[SETTLED] == 4
+
+
 def test_a_record_that_is_dropped_wakes_nobody() -> None:
     """A full buffer has a reader that is awake, and a closed one has none."""
     caller = one_caller(1)

@@ -18,7 +18,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FunctionType, SimpleNamespace
+from types import DynamicClassAttribute, FunctionType, SimpleNamespace
 from typing import Any, cast
 from unittest import mock
 
@@ -124,6 +124,16 @@ def _with_class_attribute(log: Any) -> None:
     own.info("sold")
 
 
+def _with_hidden_property(log: Any) -> None:
+    class Own(type(log)):  # type: ignore[misc]
+        @DynamicClassAttribute
+        def name(self) -> str:
+            return "shop.own"
+
+    log.__class__ = Own
+    log.info("sold")
+
+
 def _as_from_a_file(log: Any) -> None:
     log.propagate, log.disabled = 1, 0  # as logging.config.fileConfig() sets them
     log.info("sold")
@@ -136,6 +146,19 @@ def _with_odd_truths(log: Any) -> None:
     log.info("sold")
     log.disabled = "no"
     log.info("never")
+
+
+def _with_a_truth_of_its_own(log: Any) -> None:
+    class Own(type(log)):  # type: ignore[misc]
+        def __len__(self) -> int:
+            return 0
+
+    above = log.manager.getLogger("shop")
+    above.__class__ = Own
+    log.manager.getLogger("shop.till").info("never")
+    above.info("never")
+    above.addHandler(logging.NullHandler())
+    above.info("never")
 
 
 def _repeatedly(log: Any) -> None:
@@ -167,6 +190,8 @@ def _repeatedly(log: Any) -> None:
         _by_subclass,
         _with_property,
         _with_class_attribute,
+        _with_hidden_property,
+        _with_a_truth_of_its_own,
         _as_from_a_file,
         _with_odd_truths,
         _repeatedly,
@@ -196,6 +221,7 @@ def test_it_is_a_function_to_whoever_looks(both: tuple[Tree, Tree]) -> None:
     assert [*inspect.signature(method).parameters][:3] == ["self", "msg", "args"]
     assert [*inspect.signature(both[FAST].get("shop").info).parameters][:2] == ["msg", "args"]
     assert inspect.isroutine(method)
+    assert method.__module__ == logging.Logger.info.__module__  # errors tell it
     assert copy.copy(method) is method
     assert pickle.loads(pickle.dumps(logging.getLogger("shop").info)) == logging.getLogger("shop").info
     shaped = mock.create_autospec(both[FAST].get("shop"))

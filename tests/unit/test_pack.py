@@ -218,6 +218,21 @@ def test_a_giant_record_from_a_giant_place_is_cut_too() -> None:
     assert read_one(made).records[0].extra == {TRUNCATED: True}
 
 
+@pytest.mark.parametrize("character", ["x", "𐍈", "\ud800"])
+def test_names_of_any_characters_leave_a_frame_its_size(character: str) -> None:
+    """However large records are, from places with the longest names, a collector takes each of their frames."""
+    name = character * 1024
+    sizes = [0, 190_000, 60_000, 100_000, 196_000, 200_000, 213_000, 220_000, 229_000, 230_000, 260_000]
+
+    def made(size: int) -> Entry:
+        return entry("x" * size, site=(name, 20, name, name, name, size), thread=name[:-1] + str(size))
+
+    for at, size in enumerate(sizes):
+        read_one(made(size))
+        frames = pack(*map(made, sizes[at:] + sizes[:at]))
+        assert sum(len(read(packed).records) for packed in frames) == len(sizes)
+
+
 def test_a_batch_larger_than_a_frame_becomes_several() -> None:
     """Estimates may be wrong: what is too much for one frame is split, in order, and drops go with the first."""
     entries = [entry(f"{number}" + "x" * 10_000) for number in range(100)]

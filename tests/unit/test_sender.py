@@ -7,10 +7,11 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from logbus.producers import sender
+from logbus.producers import pack, sender
 from logbus.producers.producer import Producer, producer_for
 from logbus.producers.settings import resolve
 from tests.eventually import eventually
@@ -80,3 +81,34 @@ def test_a_signal_may_end_the_process_while_the_thread_is_started(peer: Peer, mo
     eventually(lambda: peer.arrivals.byes)
     stats = producer.stats()
     assert (stats.emitted, stats.sent, stats.queued) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("of", ["frame", "batch"])
+def test_what_memory_was_short_for_at_the_end_is_counted_once(
+    directories: Path, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    """A closing of the book that stops in the middle is taken up where it stopped: no record is dropped twice."""
+    told: list[type] = []
+    monkeypatch.setattr(threading, "excepthook", lambda found: told.append(found.exc_type))
+    producer = producer_for(resolve({"worker": "w", "shutdown_timeout": 0.1}))
+    for number in range(4):
+        emit(producer, str(number))
+    life = producer._life
+    assert life is not None
+    assert life.sender is not None
+    # No collector is here, so the thread leaves all of this alone until the end.
+    for _ in range(2):
+        life.sender._outgoing += life.sender._packer.pack(life.buffer.take(1, 1), [])
+    life.sender._taken = life.buffer.take(1, 1)
+    short: Any = pack.Packed if of == "frame" else type(life.sender._packer)
+    levels, calls = short.levels, itertools.count()
+
+    def short_of_memory(*given: Any) -> Any:
+        if next(calls) == 1:
+            raise MemoryError
+        return levels(*given)
+
+    monkeypatch.setattr(short, "levels", short_of_memory if of == "frame" else staticmethod(short_of_memory))
+    stats = producer.shutdown()
+    assert (stats.emitted, stats.dropped, stats.queued, stats.bytes) == (4, {"shutdown": 4}, 0, 0)
+    assert told == [MemoryError]

@@ -13,6 +13,7 @@ import logging
 import pydoc
 import sys
 import weakref
+from types import DynamicClassAttribute
 from typing import Any
 from unittest import mock
 
@@ -228,6 +229,26 @@ def test_a_class_below_is_asked_for_what_it_overrides(handler: LogbusHandler, ta
         refusing.handle(logged(yes=1))
         assert taken.last.extra == {"yes": 1}
     assert len(taken.entries) == 6
+
+
+def test_filters_that_hide_from_the_class_are_asked(taken: Kept, handler: LogbusHandler) -> None:
+    """A subclass whose filters are a property that only instances have lets nothing pass that they refuse."""
+
+    class Own(LogbusHandler):
+        @DynamicClassAttribute
+        def filters(self) -> list[Any]:
+            return [lambda record: "no" not in vars(record)]
+
+        @filters.setter
+        def filters(self, value: Any) -> None:
+            vars(self)["filters"] = value
+
+    own = Own.of(taken.producer)
+    for _ in range(3):
+        own.handle(logged(no=1))
+        own.handle(logged(yes=1))
+
+    assert [entry.extra for entry in taken.entries] == [{"yes": 1}] * 3
 
 
 def test_nothing_is_kept_of_a_record(handler: LogbusHandler, taken: Kept) -> None:

@@ -74,7 +74,6 @@ $(DEMO): $(DEV) requirements/demo.lock
 # pyproject.toml says needs another install, and the compiled part, which is optional and of this Python only.
 $(SELF): $(DEMO) pyproject.toml setup.py $(wildcard native/*.[ch])
 	@$(PY) -m pip install -qq --no-deps --no-build-isolation -e .
-	@$(PY) -m scripts.native
 	@touch $@
 
 # Servers that the tests start, from Debian's packages. Where they can't be had there is no stamp and one line says why.
@@ -84,6 +83,7 @@ $(SERVERS): $(MADE) requirements/servers.lock
 
 .PHONY: install
 install: $(SELF) ## everything that the other targets need, into .venv
+	@$(PY) -m scripts.native
 
 .PHONY: run
 run: install ## the main job: one collector and four real proxywhirl workers for 20 s, then the ledger

@@ -7,11 +7,11 @@ one machine has a file of its own, told apart by the suffix, so that several use
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import shutil
 import sysconfig
+import zlib
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -19,7 +19,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
 NAME = "logbus.producers._native"
-#: C and its one header, from which the extension knows what it was built: see scripts/native.py.
+#: C and its one header, of which the extension keeps a digest: see producers/compiled.py.
 SOURCES = sorted(str(path) for path in Path("native").glob("*.c"))
 HEADERS = sorted(str(path) for path in Path("native").glob("*.h"))
 
@@ -29,6 +29,11 @@ SERVED = platform.python_implementation() == "CPython" and not sysconfig.get_con
 
 class BuildNative(build_ext):
     """Builds it if it can be built. What a failed build leaves is nothing, not what an earlier one had made."""
+
+    def finalize_options(self) -> None:
+        """Always builds it anew: what lies in build/ may be half of one, or of other C that has older times."""
+        super().finalize_options()
+        self.force = True
 
     def build_extension(self, extension: Extension) -> None:
         """Compiles and links, or removes what is there."""
@@ -44,7 +49,7 @@ class BuildNative(build_ext):
             built = self._built(extension)
             place = Path("producers", self.get_ext_filename(extension.name.rpartition(".")[2]))
             if built.exists():
-                fresh = place.with_name(f".{place.name}.{os.getpid()}")
+                fresh = place.with_name(f"{place.stem}.{os.getpid()}.so")
                 shutil.copy2(built, fresh)
                 fresh.replace(place)
             else:
@@ -54,7 +59,7 @@ class BuildNative(build_ext):
         return Path(self.build_lib, self.get_ext_filename(extension.name))
 
 
-digest = hashlib.sha256(b"".join(Path(name).read_bytes() for name in [*SOURCES, *HEADERS])).hexdigest()[:16]
+digest = f"{zlib.crc32(b''.join(Path(name).read_bytes() for name in [*SOURCES, *HEADERS])):08x}"
 native = Extension(
     NAME,
     sources=SOURCES,

@@ -76,7 +76,7 @@ def build(python: Path) -> str:
     Returns why it can't be had, in a sentence; nothing where it is there. Whoever loads it meanwhile gets the one
     before or this one. Raises RuntimeError when the interpreter can't be run.
     """
-    from scripts.native import digest
+    from logbus.producers.compiled import digest
 
     asked = _run([str(python), "-c", _ASK])
     if asked.returncode:
@@ -96,7 +96,7 @@ def build(python: Path) -> str:
         loaded = _run([str(python), "-c", _LOAD, str(made)])
         if loaded.returncode:
             return f"it was built and can't be loaded: {_last(loaded.stderr)}"
-        beside = place.with_name(f"{place.name}.{os.getpid()}")
+        beside = place.with_name(f"{place.stem}.{os.getpid()}.so")
         beside.write_bytes(made.read_bytes())
         beside.replace(place)
     return ""

@@ -1,26 +1,29 @@
 """Whether the compiled part of a producer can be built by this Python, and whether it is there.
 
-``python -m scripts.native`` is what the Makefile asks after an install: silence, or one line that says why logbus is
-Python only here. pip hides what setup.py says of it. The tests ask for the same, so that a machine which could build
-the extension and has none, or one of other sources, fails them.
+``python -m scripts.native`` is what ``make install`` ends with, every time: silence where the extension is in use.
+Where it could be built and isn't (there is a compiler now; it was removed, or broken by an interrupted build) it is
+built, and else one line says why logbus is Python only here: pip hides what setup.py says of it. The tests ask for the
+same, so that a machine which could build the extension and has none, or one of other sources, fails them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import os
 import platform
 import shlex
 import shutil
+import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-#: Where the C is.
-SOURCES: Final = ROOT / "native"
+#: Says what a process has: a broken extension may end it.
+_ASK: Final = "import sys; from logbus.producers.compiled import NATIVE; sys.exit(NATIVE is None)"
+#: Seconds for a compiler.
+_TIMEOUT_S: Final = 300.0
 
 
 def missing() -> str | None:
@@ -29,36 +32,54 @@ def missing() -> str | None:
         return "it is for CPython"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return "it is for Python with a GIL"
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
-    if shutil.which(compiler) is None:
-        return f"there is no C compiler ({compiler})"
+    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    try:
+        words = shlex.split(compiler)
+    except ValueError:  # an open quote
+        words = []
+    if not words or shutil.which(words[0]) is None:
+        return f"there is no C compiler ({words[0] if words else repr(compiler)})"
     header = Path(sysconfig.get_path("include"), "Python.h")
     if not header.is_file():
         return f"there is no {header} (Debian, Ubuntu: the package python3-dev)"
     return None
 
 
-def digest() -> str:
-    """What setup.py compiles into the extension as its ``SOURCES``: the same for the same C, and for no other."""
-    files = [*sorted(SOURCES.glob("*.c")), *sorted(SOURCES.glob("*.h"))]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+def in_use() -> bool:
+    """Whether a process of this Python has it, when nothing in the environment is against it."""
+    return _run(sys.executable, "-c", _ASK)
+
+
+def build() -> None:
+    """Builds it in place, beside whoever else does so; a build that fails leaves none."""
+    with tempfile.TemporaryDirectory(prefix="native-") as place:
+        command = (sys.executable, "setup.py", "-q", "build_ext", "--inplace")
+        _run(*command, "--build-lib", f"{place}/lib", "--build-temp", f"{place}/temp")
 
 
 def main() -> int:
-    """Says in one line what is not there, and is never a failure: logbus works without."""
-    try:
-        importlib.import_module("logbus.producers._native")
-    except ImportError as error:
-        if reason := missing():
-            print(f"logbus is Python only here, without its compiled part: {reason}", file=sys.stderr)
-        else:
-            print(f"the compiled part of logbus did not build ({error}): see {why()}", file=sys.stderr)
+    """Has it built, or says in one line what is not there, and is never a failure: logbus works without."""
+    if in_use():
+        return 0
+    if reason := missing():
+        print(f"logbus is Python only here, without its compiled part: {reason}", file=sys.stderr)
+        return 0
+    build()
+    if not in_use():
+        print(f"the compiled part of logbus did not build: see {why()}", file=sys.stderr)
     return 0
 
 
 def why() -> str:
     """The command that builds it with all that the compiler says."""
     return f"{sys.executable} setup.py build_ext --inplace"
+
+
+def _run(*command: str) -> bool:
+    environment = {name: value for name, value in os.environ.items() if name != "LOGBUS_PURE_PYTHON"}
+    return not subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, timeout=_TIMEOUT_S, check=False
+    ).returncode
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import os
 import platform
 import resource
 import stat
+import sysconfig
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -53,6 +54,11 @@ def compiled_part() -> Finding:
         return ok("compiled part", "in use")
     if compiled.unwanted():
         return ok("compiled part", f"not in use: {compiled.VARIABLE} is set")
+    if compiled.WRONG:
+        found = f"not in use: {compiled.WRONG}; logbus works, and its log calls cost more"
+        return warning("compiled part", found, "install logbus once more (in a checkout: make install)")
+    if platform.python_implementation() != "CPython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return ok("compiled part", "none for this Python")
     advice = "install a C compiler and this Python's headers (python3-dev), then logbus once more"
     return warning("compiled part", "none: logbus works, and its log calls cost more", advice)
 

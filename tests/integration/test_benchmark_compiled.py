@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import compiled
-from scripts import native
+from logbus.producers import compiled as loaded
 from tests.forms import needs_compiled
 
 HERE = Path(sys.executable)
@@ -51,7 +51,7 @@ NATIVE_FILE = native_file()
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Where a build goes: not into the checkout, of whose sources no extension is now."""
     monkeypatch.setattr(compiled, "_PLACE", tmp_path)
-    monkeypatch.setattr(native, "digest", lambda: "of other sources")
+    monkeypatch.setattr(loaded, "digest", lambda: "of other sources")
     return tmp_path
 
 
@@ -61,7 +61,7 @@ def test_what_is_of_these_sources_is_not_built_again(monkeypatch: pytest.MonkeyP
     from logbus.producers.compiled import NATIVE
 
     builder = Builder(None)
-    monkeypatch.setattr(native, "digest", lambda: NATIVE.SOURCES)
+    monkeypatch.setattr(loaded, "digest", lambda: NATIVE.SOURCES)
     monkeypatch.setattr(compiled, "_run", builder)
     assert (compiled.build(HERE), builder.built) == ("", 0)
 

@@ -241,6 +241,19 @@ def test_it_compiles_without_a_warning(tmp_path: Path) -> None:
     assert (tree / "built" / EXTENSION).exists()
 
 
+def test_a_build_takes_over_nothing_of_an_earlier_one(tmp_path: Path) -> None:
+    """What an interrupted build has left in build/ is newer than the sources, and half of one ends processes."""
+    if reason := native.missing():
+        pytest.skip(f"Python only: {reason}")
+    tree = copy_tree(tmp_path / "tree", links=True)
+    left = tree / "built" / EXTENSION
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half of one")
+    run(sys.executable, "setup.py", "-q", "build_ext", "--build-lib", "built", cwd=tree)
+
+    assert left.read_bytes().startswith(b"\x7fELF")
+
+
 def test_a_build_that_fails_leaves_no_earlier_one(tmp_path: Path) -> None:
     """An extension of older sources would do something else than the Python beside it: it goes, and Python is left."""
     tree = copy_tree(tmp_path / "tree", links=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sysconfig
 import time
 from pathlib import Path
 
@@ -31,18 +32,31 @@ def test_the_versions_are_those_of_the_libraries_at_work() -> None:
 
 
 @pytest.mark.parametrize(
-    ("native", "variable", "verdict", "found"),
+    ("native", "wrong", "variable", "free_threaded", "verdict", "found"),
     [
-        (object(), "0", "ok", "in use"),
-        (None, "1", "ok", "not in use: LOGBUS_PURE_PYTHON is set"),
-        (None, "0", "warning", "none: logbus works, and its log calls cost more"),
+        (object(), "", "0", 0, "ok", "in use"),
+        (None, "", "1", 0, "ok", "not in use: LOGBUS_PURE_PYTHON is set"),
+        (None, "", "0", 0, "warning", "none: logbus works, and its log calls cost more"),
+        (None, "", "0", 1, "ok", "none for this Python"),
+        (None, "cut off", "0", 0, "warning", "not in use: cut off; logbus works, and its log calls cost more"),
     ],
 )
 def test_the_compiled_part_is_there_or_missed(
-    monkeypatch: pytest.MonkeyPatch, native: object, variable: str, verdict: str, found: str
+    monkeypatch: pytest.MonkeyPatch,
+    native: object,
+    wrong: str,
+    variable: str,
+    free_threaded: int,
+    verdict: str,
+    found: str,
 ) -> None:
-    """That it was turned off is as somebody wanted it; that none was built is worth a warning, and what would help."""
+    """That it was turned off is as somebody wanted it; that none was built is worth a warning, and what would help.
+
+    Nothing would help a Python that there is none for, and a compiler not one whose extension can't be used.
+    """
     monkeypatch.setattr(compiled, "NATIVE", native)
+    monkeypatch.setattr(compiled, "WRONG", wrong)
+    monkeypatch.setattr(sysconfig, "get_config_var", {"Py_GIL_DISABLED": free_threaded}.get)
     monkeypatch.setenv("LOGBUS_PURE_PYTHON", variable)
     finding = machine.compiled_part()
     assert (finding.verdict, finding.found) == (verdict, found)

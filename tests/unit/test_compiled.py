@@ -11,6 +11,8 @@ from pathlib import Path
 import msgpack._cmsgpack
 import pytest
 
+from logbus.counters import Counters, Meta
+from logbus.producers import compiled
 from logbus.producers.compiled import NATIVE
 from scripts import native
 from tests.collector_command import ROOT, child_environment
@@ -40,9 +42,14 @@ for other in others:
 
 def forms(program: str, **environment: str) -> list[str]:
     """What a program in a process of its own says."""
+    return forms_in(ROOT, program, **environment)
+
+
+def forms_in(checkout: Path, program: str, **environment: str) -> list[str]:
+    """The same of another checkout."""
     command = [sys.executable, "-W", "error", "-c", program]
     done = subprocess.run(
-        command, cwd=ROOT, env=child_environment(**environment), capture_output=True, text=True, timeout=PATIENCE
+        command, cwd=checkout, env=child_environment(**environment), capture_output=True, text=True, timeout=PATIENCE
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()
@@ -52,6 +59,8 @@ def forms(program: str, **environment: str) -> list[str]:
 def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is said about it in the environment, whatever these tests run with."""
     monkeypatch.delenv("LOGBUS_PURE_PYTHON", raising=False)
+    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):  # its tracer is the main interpreter's, too
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_it_is_there_wherever_it_can_be_built() -> None:
@@ -62,7 +71,7 @@ def test_it_is_there_wherever_it_can_be_built() -> None:
 
     found = forms(program)
 
-    assert found == [native.digest()], f"make install builds it; {native.why()} says why it fails"
+    assert found == [compiled.digest()], f"make install builds it; {native.why()} says why it fails"
 
 
 @needs_compiled
@@ -94,6 +103,26 @@ def test_python_stands_in_for_a_broken_one(broken: str, tmp_path: Path) -> None:
 
 
 @needs_compiled
+@pytest.mark.parametrize(
+    ("change", "form"), [("none", "compiled"), ("other C", "python"), ("one more file", "python"), ("no C", "compiled")]
+)
+def test_one_of_other_c_is_not_used(change: str, form: str, tmp_path: Path) -> None:
+    """A checkout whose C has changed since the build is Python until the next; an installation has no C beside it."""
+    for name in ("logbus", "producers", "native"):
+        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    if change == "other C":
+        with (tmp_path / "native" / "module.c").open("a") as source:
+            source.write("\n")
+    elif change == "one more file":
+        (tmp_path / "native" / "more.h").write_text("/* one more */")
+    elif change == "no C":
+        shutil.rmtree(tmp_path / "native")
+    where = "import logbus; print(logbus.__file__)"
+
+    assert forms_in(tmp_path, f"{SAYS}\n{where}") == [form, str(tmp_path / "logbus" / "__init__.py")]
+
+
+@needs_compiled
 @pytest.mark.parametrize("earlier", ["", SAYS])
 def test_it_serves_the_main_interpreter_only(earlier: str) -> None:
     """Other interpreters of a process use the Python, whether or not the main one has loaded the extension before."""
@@ -108,3 +137,33 @@ def test_a_process_loads_it_once() -> None:
     from logbus.producers import _native
 
     assert _native is NATIVE
+
+
+@needs_compiled
+def test_a_buffer_that_never_began_takes_nothing() -> None:
+    """One that was made without its arguments says so, where it would have to count."""
+    buffer = NATIVE.Buffer.__new__(NATIVE.Buffer)
+
+    with pytest.raises(RuntimeError, match="never began"):
+        buffer.put(1.0, ("logger", 20, "INFO", "module", "function", 1), "main", "m", None, None, None, 100)
+    assert len(buffer.take(1, 1)) == 0
+
+
+@needs_compiled
+def test_a_row_that_is_no_bytes_is_refused() -> None:
+    """A row of any other type, remembered or made, is a TypeError, and the batch can be packed all the same."""
+    site = ("logger", 20, "INFO", "module", "function", 1)
+    buffer = NATIVE.Buffer(1, 1000, "drop_newest", Counters(Path("/nowhere"), bytes(16), Meta("", 1, "", "", 1)))
+    buffer.put(1.0, site, "main", "m", None, None, None, 100)
+    batch = buffer.take(1, 1)
+
+    def pack(sites: object, row: object) -> list[tuple[bytes, int, int, int, list[int]]]:
+        found: list[tuple[bytes, int, int, int, list[int]]] = NATIVE.pack(
+            batch, b"", sites, lambda _: row, {}, lambda _: b"", None, b"", b"", 1000
+        )
+        return found
+
+    for sites, row in (({site: "text"}, b""), ({site: None}, b""), ({}, bytearray())):
+        with pytest.raises(TypeError, match="a row is bytes"):
+            pack(sites, row)
+    assert [records for _, records, *_ in pack({}, b"")] == [1]

@@ -15,9 +15,6 @@
 #include <structmember.h>
 #include <string.h>
 
-/* Bytes of a record that is written here; what is larger is cut to size by the sender, if need be. */
-#define MAX_WRITTEN (64 * 1024)
-
 typedef enum { SHED_LOWEST, DROP_NEWEST, DROP_OLDEST } policy;
 
 static const char *const policies[] = {"shed_lowest", "drop_newest", "drop_oldest"};
@@ -259,7 +256,7 @@ static lb_outcome write_parts(lb_writer *writer, PyObject *message, PyObject *ex
         outcome = nested == Py_None ? lb_write_nil(writer) : lb_write_tree(writer, nested, LB_DEPTH);
     if (outcome == LB_WRITTEN)
         outcome = lb_write_nil(writer);
-    return outcome == LB_WRITTEN && writer->length > MAX_WRITTEN ? LB_UNUSUAL : outcome;
+    return outcome == LB_WRITTEN && writer->length > LB_MOST_BYTES ? LB_UNUSUAL : outcome;
 }
 
 PyDoc_STRVAR(put_doc,
@@ -275,6 +272,8 @@ static PyObject *put(buffer *self, PyObject *const *args, Py_ssize_t count)
     PyObject *site = args[1], *thread = args[2], *exception = args[6];
     double created = PyFloat_AsDouble(args[0]);
     if (created == -1.0 && PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception))
+            return NULL;
         PyErr_Clear(); /* no time at all: the sender gives it the present */
         created = NAN;
     }

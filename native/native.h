@@ -42,12 +42,14 @@ lb_outcome lb_write_map(lb_writer *writer, Py_ssize_t entries);
 lb_outcome lb_write_array(lb_writer *writer, Py_ssize_t items);
 /* An exact dict of exact str keys and scalars. */
 lb_outcome lb_write_fields(lb_writer *writer, PyObject *fields);
-/* Exact dicts with str keys, lists, tuples and scalars, at most LB_DEPTH deep. */
+/* Exact dicts with str keys, lists, tuples and scalars, at most LB_DEPTH deep; unusual beyond LB_MOST_BYTES. */
 lb_outcome lb_write_tree(lb_writer *writer, PyObject *value, int depth);
 lb_outcome lb_write_int(lb_writer *writer, long long value);
 lb_outcome lb_write_raw(lb_writer *writer, const void *bytes, Py_ssize_t length);
 
 #define LB_DEPTH 32
+/* Bytes of a record that is written by a log call; what is larger is cut to size by the sender, if need be. */
+#define LB_MOST_BYTES (64 * 1024)
 
 /* Bytes that str.__sizeof__() tells of an exact str (without what it keeps as UTF-8). */
 Py_ssize_t lb_sizeof_str(PyObject *text);

@@ -292,6 +292,8 @@ lb_outcome lb_write_fields(lb_writer *writer, PyObject *fields)
 lb_outcome lb_write_tree(lb_writer *writer, PyObject *value, int depth)
 {
     lb_outcome outcome;
+    if (writer->length > LB_MOST_BYTES) /* one that has itself in it many times grows without end */
+        return LB_UNUSUAL;
     if (PyDict_CheckExact(value)) {
         PyObject *key, *item;
         Py_ssize_t at = 0;

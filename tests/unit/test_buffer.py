@@ -120,6 +120,18 @@ def test_an_entry_holds_what_was_logged() -> None:
     assert plain[0] < raised[0]
 
 
+def test_a_value_that_has_itself_in_it_many_times_is_left_to_the_sender() -> None:
+    """A small tree of shared parts, which would be gigabytes when written out, costs the log call next to nothing."""
+    buffer, _ = buffer_and_callers(10)
+    tree: list[Any] = []
+    for _ in range(28):
+        tree = [tree, tree]
+    buffer.put(1.0, ("logger", INFO, "INFO", "module", "function", 1), "main", "m", None, {"tree": tree}, None, 100)
+    taken: Any = buffer.take(1, 1000)
+    kept = taken[0][7] if isinstance(taken, list) else taken.entries()[0][5][2]
+    assert kept["tree"] is tree
+
+
 def test_a_take_is_bounded_by_records_and_by_bytes() -> None:
     """At most so many, about so many bytes, and one at least, however large it is."""
     caller = one_caller(100)

@@ -211,18 +211,21 @@ def compiled_handle(kind: type[Taker]) -> Any:
     """
     if NATIVE is None:
         return None
-    return NATIVE.handling(
-        Taker.handle,
-        kind,
-        logging.LogRecord,
-        tuple(_BLANK.__dict__),
-        NOT_EXTRA,
-        cast("Any", active).__self__,
-        add_context,
-        _ENTRY_BYTES,
-        FIELD_BYTES,
-        _USUAL_BYTES,
-    )
+    try:
+        return NATIVE.handling(
+            Taker.handle,
+            kind,
+            logging.LogRecord,
+            tuple(_BLANK.__dict__),
+            NOT_EXTRA,
+            cast("Any", active).__self__,
+            add_context,
+            _ENTRY_BYTES,
+            FIELD_BYTES,
+            _USUAL_BYTES,
+        )
+    except Exception:  # what stands in logging is of kinds that only Python reads
+        return None
 
 
 def _fields(keys: list[Any]) -> list[str] | None:

@@ -167,3 +167,20 @@ def test_a_row_that_is_no_bytes_is_refused() -> None:
         with pytest.raises(TypeError, match="a row is bytes"):
             pack(sites, row)
     assert [records for _, records, *_ in pack({}, b"")] == [1]
+
+
+@needs_compiled
+def test_python_reads_records_of_a_kind_that_it_was_not_made_for() -> None:
+    """Where LogRecord lacks an attribute before logbus is loaded, handlers are in Python, and take its records."""
+    program = """
+import logging
+class Odd(logging.LogRecord):
+    def __init__(self, *args, **named):
+        super().__init__(*args, **named)
+        del self.stack_info
+logging.LogRecord = Odd
+from logbus.producers.handler import LogbusHandler
+from logbus.producers.take import Taker
+print(LogbusHandler.handle is Taker.handle)
+"""
+    assert forms(program) == ["True"]

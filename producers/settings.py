@@ -49,6 +49,8 @@ _ON: Final = frozenset({"1", "on", "true", "yes"})
 _OFF: Final = frozenset({"0", "off", "false", "no"})
 #: The level that deployments of proxywhirl set already: it counts where nobody has said one.
 _DEPLOYED_LEVEL: Final = "PROXYWHIRL_LOG_LEVEL"
+#: How TOML and JSON write a letter by its number: a key may be in the file without its text.
+_LETTERS_AS_NUMBERS: Final = ("\\u", "\\U", "\\x")
 
 
 class ProducerSettings(NamedTuple):
@@ -151,23 +153,28 @@ def resolve(
 def _file_values(environ: Mapping[str, str], directory: Path) -> dict[str, tuple[Any, str]]:
     values: dict[str, tuple[Any, str]] = {}
     named = environ.get("LOGBUS_CONFIG")
-    bus = _table(Path(named) if named else directory / "logbus.toml", "bus")
+    bus = _table(Path(named) if named else directory / "logbus.toml", "bus", "bus")
     values |= {key: (bus[key], "[bus]") for key in ("endpoint", "control") if key in bus}
-    tool = _table(directory / "pyproject.toml", "tool")
+    tool = _table(directory / "pyproject.toml", "tool", "logbus")
     own = tool.get("logbus", {})
     if isinstance(own, dict):
         values |= {key: (value, "[tool.logbus]") for key, value in own.items()}
     return values
 
 
-def _table(path: Path, section: str) -> dict[str, Any]:
-    """A section of a file. A file that can't be read is the collector's to complain about: a worker goes on."""
+def _table(path: Path, section: str, word: str) -> dict[str, Any]:
+    """A section of a file, in which it matters only where the file has this word among its keys.
+
+    A file that can't be read is the collector's to complain about: a worker goes on.
+    """
     try:
         text = path.read_text("utf-8")
+        if word not in text and not any(mark in text for mark in _LETTERS_AS_NUMBERS):
+            return {}
         if path.suffix == ".json":
             document = json.loads(text)
         else:
-            import tomllib  # where there is such a file: a third of a megabyte
+            import tomllib  # where there is such a table: a third of a megabyte
 
             document = tomllib.loads(text)
         table = document.get(section, {})

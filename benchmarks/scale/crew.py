@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 from benchmarks.scale.memory import Memory
 from benchmarks.scale.work import Flow, Task
-from benchmarks.service import ROOT, cpu_seconds, environment
+from benchmarks.service import cpu_seconds, environment
 
 #: Seconds for all of them to drain and end.
 _ENDING_S: Final = 60.0
@@ -87,7 +87,7 @@ class Crew:
     def __init__(self, task: Task, directory: Path, *, python: str = sys.executable) -> None:
         self._process = subprocess.Popen(
             [python, "-m", "benchmarks.scale.work", json.dumps(asdict(task))],
-            cwd=ROOT,
+            cwd=directory,
             env=environment(directory),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

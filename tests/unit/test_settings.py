@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,29 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str
 def in_directory(path: Path, given: dict[str, Any] | None = None, **environ: str) -> ProducerSettings:
     """The settings in a directory and an environment of their own."""
     return resolve(given or {}, environ=environ, directory=path)
+
+
+@pytest.mark.parametrize(
+    ("text", "component"),
+    [
+        ('[project]\nname = "shop"\n', ""),
+        ('[tool.logbus]\ncomponent = "till"\n', "till"),
+        ('tool."\\u006cogbus".component = "till"\n', "till"),
+        ('[tool]\nlogbus = { component = "till" }\n', "till"),
+        ("[tool.logbus", ""),
+    ],
+)
+def test_a_project_file_is_parsed_only_where_it_may_speak_of_logbus(text: str, component: str, tmp_path: Path) -> None:
+    """Most workers stand beside a pyproject.toml that says nothing to them: a parser in each would be for nothing."""
+    (tmp_path / "pyproject.toml").write_text(text)
+    program = f"""
+import sys
+from pathlib import Path
+from logbus.producers.settings import resolve
+print(repr(resolve({{}}, environ={{}}, directory=Path({str(tmp_path)!r})).component), "tomllib" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == [repr(component), str("logbus" in text or "u006c" in text)]
 
 
 def test_the_defaults_need_nothing(tmp_path: Path, directories: Path) -> None:

@@ -336,9 +336,7 @@ def test_an_interpreter_says_its_version() -> None:
 
 
 def test_the_baseline_in_the_repository_has_every_workload() -> None:
-    """Each Python measured there has a figure for each workload, and for no other: log calls are compiled, but for those
-    that are to be in Python.
-    """
+    """Each Python measured there has a figure for each workload: of compiled log calls, but for those in Python."""
     baseline = Baseline.read(command.BASELINE)
     forms = {one.name: one.module == "benchmarks.guard.producing" and not one.pure for one in WORKLOADS}
     assert baseline.pythons("callgrind") == ["3.11", "3.13"]

@@ -62,7 +62,9 @@ def in_directory(path: Path, given: dict[str, Any] | None = None, **environ: str
         ("[tool.logbus", ""),
     ],
 )
-def test_a_project_file_is_parsed_only_where_it_may_speak_of_logbus(text: str, component: str, tmp_path: Path) -> None:
+def test_a_project_file_is_parsed_only_where_it_may_speak_of_logbus(
+    unmeasured: None, text: str, component: str, tmp_path: Path
+) -> None:
     """Most workers stand beside a pyproject.toml that says nothing to them: a parser in each would be for nothing."""
     (tmp_path / "pyproject.toml").write_text(text)
     program = f"""

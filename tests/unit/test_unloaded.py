@@ -80,5 +80,5 @@ def test_what_is_needed_is_loaded(
 ) -> None:
     """Each of them as soon as somebody uses it."""
     if file is not None:
-        (tmp_path / file).write_text("")
+        (tmp_path / file).write_text("[tool.logbus]\n")
     assert module in loaded(tmp_path, statement)

@@ -22,10 +22,7 @@ static PyObject *level_of[LEVELS], *hand_over[LEVELS];
 
 static PyObject *n_cache, *n_disabled, *n_name, *n_extra;
 
-static const struct {
-    PyObject **to;
-    const char *text;
-} texts[] = {
+static const lb_text texts[] = {
     {&n_cache, "_cache"},
     {&n_disabled, "disabled"},
     {&n_name, "name"},
@@ -249,8 +246,7 @@ static PyMethodDef functions[] = {
 
 int lb_add_call(PyObject *module)
 {
-    for (size_t at = 0; at < sizeof texts / sizeof *texts; at++)
-        if ((*texts[at].to = PyUnicode_InternFromString(texts[at].text)) == NULL)
-            return -1;
+    if (LB_INTERN(texts) < 0)
+        return -1;
     return lb_add_record(module) < 0 || lb_add_fast(module) < 0 ? -1 : PyModule_AddFunctions(module, functions);
 }

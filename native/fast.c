@@ -8,10 +8,7 @@
 
 static PyObject *n_filters, *n_handlers, *n_propagate, *n_parent, *n_level, *n_producer, *n_emit, *n_clock;
 
-static const struct {
-    PyObject **to;
-    const char *text;
-} texts[] = {
+static const lb_text texts[] = {
     {&n_filters, "filters"},
     {&n_handlers, "handlers"},
     {&n_propagate, "propagate"},
@@ -27,10 +24,7 @@ static const struct {
 
 int lb_add_fast(PyObject *Py_UNUSED(module))
 {
-    for (size_t at = 0; at < sizeof texts / sizeof *texts; at++)
-        if ((*texts[at].to = PyUnicode_InternFromString(texts[at].text)) == NULL)
-            return -1;
-    return 0;
+    return LB_INTERN(texts);
 }
 
 /* ── small questions ───────────────────────────────────────────────────────────────────────────────────────────── */

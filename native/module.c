@@ -6,6 +6,14 @@
 #define LB_SOURCES ""
 #endif
 
+int lb_intern(const lb_text *texts, size_t count)
+{
+    for (size_t at = 0; at < count; at++)
+        if (*texts[at].to == NULL && (*texts[at].to = PyUnicode_InternFromString(texts[at].text)) == NULL)
+            return -1;
+    return 0;
+}
+
 static int fill(PyObject *module)
 {
     /* What is kept in static variables belongs to one interpreter. */
@@ -13,7 +21,8 @@ static int fill(PyObject *module)
         PyErr_SetString(PyExc_ImportError, "logbus.producers._native serves the main interpreter only");
         return -1;
     }
-    if (lb_add_slots(module) < 0 || lb_add_buffer(module) < 0 || lb_add_frames(module) < 0 || lb_add_take(module) < 0 || lb_add_call(module) < 0)
+    if (lb_add_slots(module) < 0 || lb_add_buffer(module) < 0 || lb_add_frames(module) < 0 || lb_add_take(module) < 0 ||
+        lb_add_call(module) < 0)
         return -1;
     return PyModule_AddStringConstant(module, "SOURCES", LB_SOURCES);
 }

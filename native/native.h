@@ -224,6 +224,17 @@ int lb_is_plain(PyObject *value);
 /* What a dict says to yes or no: a bool or (after fileConfig) an int; -1 for anything else. */
 int lb_flag(PyObject *dict, PyObject *name);
 
+/* ── module.c: names that the interpreter is asked with ────────────────────────────────────────────────────────── */
+
+typedef struct {
+    PyObject **to; /* NULL, or interned before */
+    const char *text;
+} lb_text;
+
+/* Interns each text, for good; 0, or -1 with an exception. */
+int lb_intern(const lb_text *texts, size_t count);
+#define LB_INTERN(texts) lb_intern(texts, sizeof(texts) / sizeof *(texts))
+
 /* ── each file's part of the module; 0, or -1 with an exception ────────────────────────────────────────────────── */
 
 int lb_add_slots(PyObject *module);

@@ -16,10 +16,7 @@ static PyObject *n_msg, *n_args, *n_created, *n_msecs, *n_relative, *n_thread, *
 static PyObject *n_task_name, *n_log_tasks, *n_asyncio, *n_running_loop, *n_current_task, *n_get_name;
 #endif
 
-static const struct {
-    PyObject **to;
-    const char *text;
-} texts[] = {
+static const lb_text texts[] = {
     {&n_msg, "msg"},
     {&n_args, "args"},
     {&n_created, "created"},
@@ -55,10 +52,7 @@ static const struct {
 
 int lb_add_record(PyObject *Py_UNUSED(module))
 {
-    for (size_t at = 0; at < sizeof texts / sizeof *texts; at++)
-        if ((*texts[at].to = PyUnicode_InternFromString(texts[at].text)) == NULL)
-            return -1;
-    return 0;
+    return LB_INTERN(texts);
 }
 
 /* ── parts of a record ─────────────────────────────────────────────────────────────────────────────────────────── */

@@ -479,16 +479,10 @@ static PyMethodDef functions[] = {
 
 int lb_add_take(PyObject *module)
 {
-    static const struct {
-        PyObject **name;
-        const char *text;
-    } names[] = {
+    static const lb_text texts[] = {
         {&emit_name, "emit"},         {&filters_name, "filters"},         {&places_name, "_places"},
         {&producer_name, "producer"}, {&unusual_name, "_emit_unusual"}, {&rescue_name, "_rescue"},
         {&sizeof_name, "__sizeof__"},
     };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if ((*names[i].name = PyUnicode_InternFromString(names[i].text)) == NULL)
-            return -1;
-    return PyModule_AddFunctions(module, functions);
+    return LB_INTERN(texts) < 0 ? -1 : PyModule_AddFunctions(module, functions);
 }

@@ -76,10 +76,7 @@ static PyObject *const *const of_loggers[] = {&n_cache,    &n_disabled,  &n_name
                                               &n_handlers, &n_propagate, &n_parent};
 static PyObject *const *const of_handlers[] = {&n_level, &n_filters, &n_producer};
 
-static const struct {
-    PyObject **to;
-    const char *text;
-} texts[] = {
+static const lb_text texts[] = {
     {&n_log, "_log"},
     {&n_is_enabled_for, "isEnabledFor"},
     {&n_find_caller, "findCaller"},
@@ -153,9 +150,8 @@ static int know(PyObject *from, lb_names *known, PyObject **methods)
             return -1;
         *(PyObject **)((char *)known + names[at].at) = Py_NewRef(found);
     }
-    for (size_t at = 0; at < sizeof texts / sizeof *texts; at++)
-        if (*texts[at].to == NULL && (*texts[at].to = PyUnicode_InternFromString(texts[at].text)) == NULL)
-            return -1;
+    if (LB_INTERN(texts) < 0)
+        return -1;
     PyObject *active = given(from, "active"), *own = active == NULL ? NULL : given(from, "own");
     if (own == NULL)
         return -1;

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
 
-from benchmarks.service import PURE_PYTHON, ROOT, environment
+from benchmarks.service import PURE_PYTHON, ROOT, answer
 
 #: Log calls by the extension ``logbus.producers._native``, or by the Python that stands beside it.
 Form = Literal["compiled", "in Python"]
@@ -56,18 +56,7 @@ def expect(wanted: str) -> None:
 
 def form_of(python: Path, directory: Path) -> Form:
     """That of a worker which this interpreter runs from this checkout. Raises RuntimeError when it can't be run."""
-    done = subprocess.run(
-        [str(python), "-m", "benchmarks.compiled"],
-        cwd=directory,
-        env=environment(directory),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{python} -m benchmarks.compiled failed: {done.stderr}")
-    return "compiled" if done.stdout.strip() == "compiled" else "in Python"
+    return "compiled" if answer(python, "benchmarks.compiled", directory).strip() == "compiled" else "in Python"
 
 
 def build(python: Path) -> str:

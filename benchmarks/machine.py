@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import sysconfig
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from benchmarks.compiled import form
-from benchmarks.service import ROOT, environment
+from benchmarks.service import answer
 from logbus import __version__
 
 
@@ -56,18 +55,7 @@ def interpreter() -> dict[str, Any]:
 
 def interpreter_of(python: Path, directory: Path) -> dict[str, Any]:
     """The same of another interpreter. Raises RuntimeError, with what it said, when it can't be run."""
-    done = subprocess.run(
-        [str(python), "-m", "benchmarks.machine"],
-        cwd=ROOT,
-        env=environment(directory),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{python} -m benchmarks.machine failed: {done.stderr}")
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(answer(python, "benchmarks.machine", directory))
     return found
 
 

@@ -54,6 +54,22 @@ def environment(directory: Path, *, pure: bool = False) -> dict[str, str]:
     }
 
 
+def answer(python: Path, module: str, directory: Path) -> str:
+    """What a module of this checkout prints below an interpreter. Raises RuntimeError, with its stderr, if it fails."""
+    done = subprocess.run(
+        [str(python), "-m", module],
+        cwd=directory,
+        env=environment(directory),
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE_S,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{python} -m {module} failed: {done.stderr}")
+    return done.stdout
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
     """Ends a server: kindly, or by force where that takes too long."""
     process.terminate()

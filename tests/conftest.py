@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.kept import Kept
     from tests.peer import Peer
     from tests.servers.faulty_http import FaultyHttp
+    from tests.twins import Tree
     from tests.worker import Worker
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and programs under test inherit that.
@@ -145,6 +146,30 @@ def kept() -> Kept:
     from tests.kept import Kept
 
     return Kept()
+
+
+@pytest.fixture(params=("python", "compiled"))
+def fast_form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The methods of fast loggers in Python, and compiled where that is there: a test that asks runs in both forms."""
+    from logbus.producers.compiled import NATIVE
+    from tests.twins import take_form
+
+    form = str(request.param)
+    if form == "compiled" and NATIVE is None:
+        pytest.skip("no compiled part here, or LOGBUS_PURE_PYTHON is set")
+    take_form(form, monkeypatch)
+    return form
+
+
+@pytest.fixture
+def both() -> tuple[Tree, Tree]:
+    """A tree of plain loggers and one of fast ones, each with a handler of ours on its root."""
+    from tests.twins import twins
+
+    trees = twins()
+    for tree in trees:
+        tree.root.addHandler(tree.handler)
+    return trees
 
 
 @pytest.fixture

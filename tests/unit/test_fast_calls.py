@@ -29,29 +29,15 @@ from logbus.producers import call_sites, template
 from logbus.producers.context import context
 from logbus.producers.fast_logger import FastLogger
 from logbus.producers.handler import LogbusHandler
-from tests.forms import FORMS, buffer_type, needs_compiled, rows
+from tests.forms import buffer_type, needs_compiled, rows
 from tests.race import race
-from tests.twins import Looking, Tree, Ways, take_form, twins
+from tests.twins import Looking, Tree, Ways
 
 PLAIN, FAST = 0, 1
 #: A message for two arguments, which gets one.
 MISFIT = "%s for %s"
 
-
-@pytest.fixture(params=FORMS, autouse=True)
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The methods of fast loggers in Python, and compiled."""
-    take_form(request.param, monkeypatch)
-    return str(request.param)
-
-
-@pytest.fixture
-def both() -> tuple[Tree, Tree]:
-    """A plain tree and a fast one, each with a handler of ours on its root."""
-    trees = twins()
-    for tree in trees:
-        tree.root.addHandler(tree.handler)
-    return trees
+pytestmark = pytest.mark.usefixtures("fast_form")
 
 
 def _by_thread(log: Any) -> None:
@@ -442,9 +428,9 @@ def test_threads_that_log_while_handlers_come_and_go(both: tuple[Tree, Tree]) ->
 
 
 @needs_compiled
-def test_no_reference_is_lost_or_left(form: str) -> None:
+def test_no_reference_is_lost_or_left(fast_form: str) -> None:
     """Ten thousand calls of each way, and everything that they touch has as many references as before."""
-    if form == "python":
+    if fast_form == "python":
         pytest.skip("it is about what is written in C")
     counters = Counters(Path("/nowhere"), bytes(16), Meta("", 1, "", "", 1))
     buffer: Any = buffer_type("compiled")(10, 1 << 20, "drop_newest", counters)
@@ -492,7 +478,9 @@ def test_no_reference_is_lost_or_left(form: str) -> None:
     assert counts[1] == counts[2]
 
 
-def test_what_stands_in_front_is_known(form: str, both: tuple[Tree, Tree], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_stands_in_front_is_known(
+    fast_form: str, both: tuple[Tree, Tree], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The form under test is the one that runs: the compiled methods are there, and take the fast way."""
-    assert (type(vars(FastLogger)["info"]) is FunctionType) == (form == "python")
+    assert (type(vars(FastLogger)["info"]) is FunctionType) == (fast_form == "python")
     assert Ways(monkeypatch).of(both[FAST], lambda: both[FAST].get("shop").info("sold")) == "fast"

@@ -10,26 +10,11 @@ from typing import Any, cast
 import pytest
 
 from logbus.producers import call_sites
-from tests.forms import FORMS
-from tests.twins import Tree, take_form, twins
+from tests.twins import Tree
 
 FAST = 1
 
-
-@pytest.fixture(params=FORMS, autouse=True)
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The methods of fast loggers in Python, and compiled."""
-    take_form(request.param, monkeypatch)
-    return str(request.param)
-
-
-@pytest.fixture
-def both() -> tuple[Tree, Tree]:
-    """A plain tree and a fast one, each with a handler of ours on its root."""
-    trees = twins()
-    for tree in trees:
-        tree.root.addHandler(tree.handler)
-    return trees
+pytestmark = pytest.mark.usefixtures("fast_form")
 
 
 @pytest.mark.parametrize("name", ["time", "time_ns"])
@@ -88,9 +73,9 @@ def test_a_level_whose_comparison_forgets_all_answers(both: tuple[Tree, Tree], m
 
 
 @pytest.mark.parametrize("site", [[], [None] * 8, (), None])
-def test_what_is_no_place_is_not_taken_for_one(both: tuple[Tree, Tree], form: str, site: Any) -> None:
+def test_what_is_no_place_is_not_taken_for_one(both: tuple[Tree, Tree], fast_form: str, site: Any) -> None:
     """Whatever stands among the places, a compiled method does not read past its end."""
-    if form == "python":
+    if fast_form == "python":
         pytest.skip("Python does not read past the end of anything")
     for _ in range(3):
         with contextlib.suppress(Exception):  # Python's, who looks for itself

@@ -19,26 +19,11 @@ import pytest
 import logbus
 from logbus.producers.fast_logger import FastLogger, make_plain
 from tests.collector_command import child_environment
-from tests.forms import FORMS
-from tests.twins import Looking, Tree, Ways, take_form, twins
+from tests.twins import Looking, Tree, Ways
 
 PLAIN, FAST = 0, 1
 
-
-@pytest.fixture(params=FORMS, autouse=True)
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The methods of fast loggers in Python, and compiled."""
-    take_form(request.param, monkeypatch)
-    return str(request.param)
-
-
-@pytest.fixture
-def both() -> tuple[Tree, Tree]:
-    """A plain tree and a fast one, each with a handler of ours on its root."""
-    trees = twins()
-    for tree in trees:
-        tree.root.addHandler(tree.handler)
-    return trees
+pytestmark = pytest.mark.usefixtures("fast_form")
 
 
 @pytest.fixture

@@ -22,16 +22,10 @@ from logbus.producers.recorder import Flight
 from logbus.producers.stdlib import STDLIB
 from logbus.producers.take import CLEANERS
 from logbus.rules import Rule
-from tests.forms import FORMS
 from tests.kept import Kept
-from tests.twins import Looking, Tree, Ways, take_form, twins
+from tests.twins import Looking, Tree, Ways, twins
 
-
-@pytest.fixture(params=FORMS, autouse=True)
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The methods of fast loggers in Python, and compiled."""
-    take_form(request.param, monkeypatch)
-    return str(request.param)
+pytestmark = pytest.mark.usefixtures("fast_form")
 
 
 @pytest.fixture

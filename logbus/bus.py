@@ -8,6 +8,9 @@ queues (a bigger high-water mark is more silent loss when a collector dies), a Z
 
 from __future__ import annotations
 
+# Not `socket`, two milliseconds of every worker's start; and not late: a signal handler that drains in the middle of
+# another one's import would find half of a module.
+import _socket as network
 import os
 import re
 import stat
@@ -244,17 +247,19 @@ def _named(given: str | None, variable: str, in_file: str | None, key: str) -> E
 
 def is_bound(endpoint: Endpoint) -> bool:
     """Whether somebody listens there: the kernel tells at once, for the socket file of a killed collector too."""
-    import socket as network  # only who found no collector asks: two milliseconds of every worker's start else
-
     family = network.AF_UNIX if endpoint.path else network.AF_INET6 if ":" in endpoint.host else network.AF_INET
+    plain = None
     try:
-        with network.socket(family, network.SOCK_STREAM) as plain:
-            plain.settimeout(PROBE_S)
-            plain.connect(os.fspath(endpoint.path) if endpoint.path else (endpoint.host, endpoint.port))
+        plain = network.socket(family, network.SOCK_STREAM)
+        plain.settimeout(PROBE_S)
+        plain.connect(os.fspath(endpoint.path) if endpoint.path else (endpoint.host, endpoint.port))
     except (TimeoutError, BlockingIOError):  # its backlog is full
         return True
     except OSError:
         return False
+    finally:
+        if plain is not None:
+            plain.close()
     return True
 
 

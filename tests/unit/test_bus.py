@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket as network
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import zmq
@@ -317,3 +319,13 @@ def test_who_listens_can_be_asked(tmp_path: Path) -> None:
         assert not bus.is_bound(tcp)
         listening.listen()
         assert bus.is_bound(tcp)
+
+
+def test_who_listens_can_be_asked_in_the_middle_of_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler that drains may find a socket module that has only begun to be loaded."""
+    listening = network.socket(network.AF_UNIX)
+    monkeypatch.setitem(sys.modules, "socket", ModuleType("socket"))
+    with listening:
+        listening.bind(f"{tmp_path}/s")
+        listening.listen()
+        assert bus.is_bound(Endpoint.parse(f"ipc://{tmp_path}/s"))

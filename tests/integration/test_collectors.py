@@ -12,6 +12,7 @@ import pytest
 
 from tests.collector_command import run_logbus
 from tests.conftest import StartCollector
+from tests.eventually import eventually
 from tests.frames import RawSender, data, mark, producer
 from tests.integration.watch import free_port, messages_of, settled
 
@@ -30,7 +31,8 @@ def test_collectors_of_two_names_share_nothing(start_collector: StartCollector, 
         with RawSender(collector.endpoint) as sender:
             sender.send(data(producer(number + 1), 0, collector.name), mark(producer(number + 1), sent=1, bye=True))
             settled(collector, lambda status: status["total"]["collected"] == 1)
-        assert messages_of(tmp_path / f"{collector.name}.jsonl") == [collector.name]
+        path = tmp_path / f"{collector.name}.jsonl"
+        eventually(lambda path=path, wanted=[collector.name]: messages_of(path) == wanted)  # type: ignore[misc]
         done = run_logbus("collector", "status", "--json", "--name", collector.name)
         assert json.loads(done.stdout)["pid"] == collector.process.pid
     assert run_logbus("collector", "stop", "--name", "eu").returncode == 0

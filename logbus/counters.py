@@ -22,14 +22,13 @@ import itertools
 import logging
 import mmap
 import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
-from threading import get_ident
 from typing import Any, Final, NamedTuple, Self
 
 from logbus.errors import PageError, WireError
 from logbus.levels import BUCKETS, bucket_of
+from logbus.os_threads import get_ident, sleep
 from logbus.wire import PRODUCER_REASONS, SHUTDOWN, pack_payload, unpack_payload
 
 MAGIC: Final = b"LBPAGE1\0"
@@ -294,7 +293,7 @@ def _lock(fd: int) -> None:
         except BlockingIOError:
             if attempt == _LOCK_ATTEMPTS:
                 raise
-            time.sleep(0.001)
+            sleep(0.001)
 
 
 def _lock_is_free(fd: int) -> bool:

@@ -6,13 +6,13 @@ For the sender thread. The counters are the page's, written by every thread that
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from typing import Final
 
 from logbus.counters import DROP_WORDS, DROPPED, Counters, Meta
 from logbus.levels import BUCKETS, bucket_of
+from logbus.os_threads import get_ident
 from logbus.producers.buffer import Buffer
 from logbus.producers.pack import microseconds
 from logbus.wire import SHUTDOWN, pack_payload
@@ -103,4 +103,4 @@ class Accounts:
         self._buffer.release(sum(levels), size)
 
     def _cell(self) -> memoryview[int]:
-        return self.counters.cells.get(threading.get_ident()) or self.counters.cell()
+        return self.counters.cells.get(get_ident()) or self.counters.cell()

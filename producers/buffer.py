@@ -22,11 +22,11 @@ import logging
 from bisect import bisect_left
 from collections.abc import Callable
 from itertools import accumulate
-from threading import get_ident
 from typing import Any, Final, Literal
 
 from logbus.counters import DROPPED, EMITTED, SETTLED, Counters
 from logbus.levels import BUCKETS, bucket_of
+from logbus.os_threads import get_ident
 from logbus.wire import HIGH_WATER_MARK, SHUTDOWN, UNENCODABLE
 
 OnFull = Literal["shed_lowest", "drop_newest", "drop_oldest"]

@@ -40,12 +40,46 @@ _PROCESSES_KEPT: Final = 1024
 _FRAMES: Final = 12
 
 
-class _Inside(threading.local):
-    """The record that this thread has taken, while the application's handlers have it."""
+class _Inside:
+    """Of the calling thread, or greenlet: the record that was taken, while the application's handlers have it.
 
-    record: logging.LogRecord | None = None
-    #: Whether a StructlogProcessor has had an event, which may become a record of the standard library next.
-    processed = False
+    By the number that :mod:`threading` gives it now: a ``threading.local`` from before gevent's patch is one for all
+    greenlets, and where two of them take turns in their handlers, what one leaves behind would stay with the other.
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[int, logging.LogRecord] = {}
+        self._processed: set[int] = set()
+
+    @property
+    def record(self) -> logging.LogRecord | None:
+        """That record."""
+        return self._records.get(threading.get_ident())
+
+    @record.setter
+    def record(self, record: logging.LogRecord | None) -> None:
+        if record is None:
+            self._records.pop(threading.get_ident(), None)
+        else:
+            self._records[threading.get_ident()] = record
+
+    @property
+    def processed(self) -> bool:
+        """Whether a StructlogProcessor has had an event, which may become a record of the standard library next."""
+        return threading.get_ident() in self._processed
+
+    @processed.setter
+    def processed(self, processed: bool) -> None:
+        if processed:
+            self._processed.add(threading.get_ident())
+        else:
+            self._processed.discard(threading.get_ident())
+
+    def after_fork(self) -> None:
+        """In a forked child: no other thread is here, and another one may get its number."""
+        record, processed = self.record, self.processed
+        self._records, self._processed = {}, set()
+        self.record, self.processed = record, processed
 
 
 INSIDE: Final = _Inside()
@@ -119,6 +153,7 @@ class Crossing:
     def after_fork(self) -> None:
         """In a forked child."""
         self._pid = os.getpid()
+        INSIDE.after_fork()
 
     def _call_handlers(self, original: Callable[..., None]) -> Callable[..., None]:
         crossing, inside = self, INSIDE

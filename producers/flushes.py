@@ -7,7 +7,8 @@ to which the collector has to acknowledge. The sender's thread settles them, oth
 from __future__ import annotations
 
 import contextlib
-import threading
+
+from logbus.os_threads import Event
 
 
 class _Flush:
@@ -17,7 +18,7 @@ class _Flush:
 
     def __init__(self, ticket: int) -> None:
         self.ticket = ticket
-        self.done = threading.Event()
+        self.done = Event()
         self.sent: int | None = None
 
 
@@ -35,10 +36,11 @@ class Flushes:
 
     def wait(self, flush: _Flush, timeout: float) -> bool:
         """Waits for at most ``timeout`` seconds; False when that was not enough, and then nobody waits any more."""
-        if flush.done.wait(timeout):
-            return True
-        with contextlib.suppress(ValueError):  # it came at the last moment
-            self._waiting.remove(flush)
+        try:
+            flush.done.wait(timeout)
+        finally:  # whatever ends the wait: a signal handler, a timeout of gevent's
+            with contextlib.suppress(ValueError):  # it has what it waited for
+                self._waiting.remove(flush)
         return flush.done.is_set()
 
     @property

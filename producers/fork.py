@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Protocol
+
+from logbus.os_threads import RLock
 
 
 class Forkable(Protocol):
@@ -49,7 +50,7 @@ class Forks:
         self._parties = parties
         self._depth = 0
         # Re-entrant: a signal handler may fork in the middle of these hooks.
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     def install(self) -> None:
         """Registers the hooks with the interpreter; they stay for its life."""
@@ -75,7 +76,7 @@ class Forks:
 
     def after_in_child(self) -> None:
         """Makes every party begin anew. The lock may be held by a thread that is not here: it is replaced."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._depth = 0
         for party in self._parties():
             party.after_fork_in_child()

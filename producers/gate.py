@@ -15,7 +15,6 @@ import contextlib
 import json
 import os
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from logbus.control import MAX_CONTROL_BYTES
 from logbus.errors import WireError
+from logbus.os_threads import RLock
 from logbus.rules import Levels, Table, supersedes
 from logbus.wire import MAX_NAME_CHARS, MAX_NAMES
 
@@ -88,7 +88,7 @@ class Gate:
         self._look_at = 0.0
         self._retry_s = RETRY_S
         self._told: frozenset[str] = frozenset()
-        self._turning = threading.RLock()
+        self._turning = RLock()
 
     def begin(self, *, worker: str, pid: int, host: str, snapshot: Path | None) -> None:
         """A new life of the producer, in this process, under this name: it starts with the rules of a snapshot file."""
@@ -184,7 +184,7 @@ class Gate:
 
     def after_fork(self) -> None:
         """In a forked child: the lock may be held by a thread that is not here."""
-        self._turning = threading.RLock()
+        self._turning = RLock()
 
     def _turn(self) -> None:
         """Makes the table of what is in force now and hands it to every front."""

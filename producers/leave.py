@@ -15,12 +15,12 @@ import itertools
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from importlib import import_module
 from types import FrameType
 from typing import Any, Final
 
+from logbus.os_threads import in_main_thread
 from logbus.producers.patch import Patch
 
 #: Modules with children that run finalizers of their own instead of atexit's.
@@ -118,7 +118,7 @@ class Exits:
         Servers have a handler of their own while they serve. uvicorn, which loads the application meanwhile, gives the
         default action back when it has shut down, and raises the signal again. False off the main thread, too.
         """
-        if threading.current_thread() is not threading.main_thread():
+        if not in_main_thread():
             return False
         found = signal.getsignal(signal.SIGTERM)
         if found is signal.SIG_DFL:

@@ -32,12 +32,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from logbus.errors import ConfigurationError
+from logbus.os_threads import RLock
 from logbus.producers.loguru import LoguruSink, sinks_of
 from logbus.producers.loguru_class import LoguruClass
 from logbus.producers.loguru_core import CLOSED, Core
@@ -78,7 +78,7 @@ class LoguruFront:
         self._source: Source | None = None
         self._table = Table()
         self._direct = False
-        self._guard = threading.RLock()
+        self._guard = RLock()
 
     def begin(self, producer: Producer, *, level: int, source: Source | None = None, beside: bool = False) -> None:
         """Makes loguru log to a producer; ``level`` is that of modules on which no rule says anything.
@@ -220,7 +220,7 @@ class LoguruFront:
 
     def after_fork(self) -> None:
         """In a forked child: the guard may be held by a thread that is not here."""
-        self._guard = threading.RLock()
+        self._guard = RLock()
 
     def _act(self) -> bool:
         """Brings loguru to what rules and handlers ask for; False when its lock was not free."""

@@ -9,13 +9,11 @@ earlier opens the producer as ever.
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
-import time
 from collections.abc import Callable
 from typing import Final
 
-from logbus.producers.unsignalled import unsignalled
+from logbus import os_threads
+from logbus.producers.unsignalled import unsignalled, wait_end
 
 #: Seconds from a fork until the child opens by itself.
 OPEN_AFTER_S: Final = 0.5
@@ -30,7 +28,7 @@ class Opener:
         self._open = open_producer
         # Held until it is stopped. No Event: a signal handler that stops it in the middle of another stop (SIGTERM at
         # the exit of a pool's process) would wait in there for itself.
-        self._going_on = threading.Lock()
+        self._going_on = os_threads.Lock()
         self._going_on.acquire()
         self._thread = unsignalled(self._run, "logbus-opener")
 
@@ -43,13 +41,7 @@ class Opener:
         """Ends it, before a fork for example."""
         with contextlib.suppress(RuntimeError):  # somebody was quicker
             self._going_on.release()
-        thread = self._thread
-        if thread.ident is not None and thread is not threading.current_thread():
-            until = time.monotonic() + _STOP_S
-            thread.join(_STOP_S)
-            # join() may return while the system still counts the thread, and Python 3.12 warns of a fork beside one.
-            while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < until:
-                time.sleep(0.0001)
+        wait_end(self._thread, _STOP_S)
 
     def _run(self) -> None:
         if not self._going_on.acquire(timeout=OPEN_AFTER_S):

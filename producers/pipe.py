@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posix
 
 
 class WakePipe:
-    """A pipe of which nobody ever waits to write or to read; ``reading`` is what a poll watches."""
+    """A pipe of which nobody ever waits to write or to read; ``reading`` is what a poll watches.
+
+    It is written and read by the system's own calls: eventlet puts others into ``os``, which wait.
+    """
 
     def __init__(self) -> None:
         self.reading, self._writing = os.pipe()
@@ -22,12 +26,12 @@ class WakePipe:
     def wake(self) -> None:
         """Makes the pipe readable. Safe in a signal handler; never blocks."""
         with contextlib.suppress(OSError):  # full: its reader is awake as it is; closed: that one has ended
-            os.write(self._writing, b"\0")
+            posix.write(self._writing, b"\0")
 
     def empty(self) -> None:
         """Reads whatever has been written."""
         with contextlib.suppress(BlockingIOError):
-            os.read(self.reading, 4096)
+            posix.read(self.reading, 4096)
 
     def close(self) -> None:
         """Closes both ends; idempotent."""

@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import select
 import threading
 import time
 from collections.abc import Sequence
@@ -27,6 +25,7 @@ from typing import Final
 
 import zmq
 
+from logbus import os_threads
 from logbus.bus import is_bound, push_socket
 from logbus.counters import Counters, Meta
 from logbus.producers.accounts import Accounts
@@ -38,7 +37,7 @@ from logbus.producers.pack import FRAME_BYTES, FRAME_RECORDS, Packed, packer_for
 from logbus.producers.pipe import WakePipe
 from logbus.producers.settings import ProducerSettings
 from logbus.producers.subscriber import Subscriber
-from logbus.producers.unsignalled import unsignalled
+from logbus.producers.unsignalled import Thread, unsignalled, wait_end
 from logbus.rules import Levels
 from logbus.wire import ACK_WANTED, BYE, DATA, MARK, NAMES, UNENCODABLE, pack_frame, pack_payload
 
@@ -95,18 +94,18 @@ class Sender:
         self._life = ""
         self._acknowledged = 0
         self._flushes = Flushes()
-        self._welcomed = threading.Event()
+        self._welcomed = os_threads.Event()
         self._pipe = WakePipe()
         buffer.wake, buffer.hurry, gate.wake = self._pipe.wake, self.hurry, self._pipe.wake
         # Between the thread and those that begin or end it; no log call ever touches it.
-        self._turning = threading.RLock()
+        self._turning = os_threads.RLock()
         self._running = False
         self._failed = False
         self._pause_wanted = False
         self._stuck_at = -1
         self._deadline: float | None = None
         self._give_up = 0.0
-        self._thread: threading.Thread
+        self._thread: Thread | os_threads.Thread
         try:
             self._start()
         except RuntimeError:
@@ -152,9 +151,8 @@ class Sender:
                 with contextlib.suppress(RuntimeError):  # the interpreter is going down
                     self._start()
         self._pipe.wake()
-        with contextlib.suppress(RuntimeError):  # a signal handler came between the thread's making and its start
-            # The thread keeps the deadline itself; the margin is for a slow machine, not for the drain.
-            self._thread.join(timeout + 0.4)
+        # The thread keeps the deadline itself; the margin is for a slow machine, not for the drain.
+        wait_end(self._thread, timeout + 0.4)
         with self._turning:
             # Only one may be at the buffer's end: while the thread runs it is the one, however late.
             if not self._running:
@@ -171,13 +169,8 @@ class Sender:
             thread = self._thread
         self._pipe.wake()
         # A finalizer may fork in any thread, in this one too.
-        if self._stuck_at != self._acknowledged and thread is not threading.current_thread():
-            until = time.monotonic() + timeout
-            thread.join(timeout)
-            self._stuck_at = self._acknowledged if thread.is_alive() else -1
-            # join() may return while the system still counts the thread, and Python 3.12 warns of a fork beside one.
-            while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < until:
-                time.sleep(0.0001)
+        if self._stuck_at != self._acknowledged and thread.ident not in (None, os_threads.get_ident()):
+            self._stuck_at = -1 if wait_end(thread, timeout) else self._acknowledged
 
     def resume(self) -> None:
         """Opens everything again after a fork, in the parent."""
@@ -233,9 +226,9 @@ class Sender:
 
     def _wait_to_retry(self) -> None:
         if self._deadline is None:
-            waking = select.poll()
-            waking.register(self._pipe.reading, select.POLLIN)
-            waking.poll(RETRY_S * 1000)
+            waking = zmq.Poller()
+            waking.register(self._pipe.reading, zmq.POLLIN)
+            waking.poll(int(RETRY_S * 1000))
             self._pipe.empty()
             self._gate.tick()  # rules end, and modules are loaded, all the same
 
@@ -442,7 +435,7 @@ class Sender:
         self._buffer.closed = True
         settle_until = time.monotonic() + SETTLE_S
         while not self._accounts.settled() and time.monotonic() < settle_until:
-            time.sleep(0.001)
+            os_threads.sleep(0.001)
         if self._serving(subscriber):
             self._send(push, subscriber)
         self._drop_rest()

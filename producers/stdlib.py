@@ -33,6 +33,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from logbus import os_threads
 from logbus.levels import APPLICATION_PACKAGES
 from logbus.producers.aside import ASIDE
 from logbus.producers.hold import Hold
@@ -262,7 +263,7 @@ class StdlibFront:
 def _locked(timeout: float) -> Iterator[bool]:
     """Logging's lock, if it can be had within ``timeout`` seconds; says whether it could."""
     lock = _LOGGING._lock
-    free = lock.acquire(timeout=timeout)
+    free = os_threads.acquire(lock, timeout)
     try:
         yield free
     finally:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from logbus.errors import ConfigurationError
 from logbus.levels import LEVELS, parse_level
+from logbus.os_threads import RLock
 from logbus.producers.threshold import threshold
 from logbus.rules import Table
 
@@ -68,7 +68,7 @@ class StructlogFront:
         self._table = Table()
         self._wrappers: dict[int | None, _Wrapper] = {}
         self._processors: weakref.WeakSet[StructlogProcessor] = weakref.WeakSet()
-        self._guard = threading.RLock()
+        self._guard = RLock()
 
     @property
     def wraps(self) -> bool:
@@ -133,7 +133,7 @@ class StructlogFront:
 
     def after_fork(self) -> None:
         """In a forked child: the guard may be held by a thread that is not here."""
-        self._guard = threading.RLock()
+        self._guard = RLock()
 
     def _turn(self, table: Table) -> None:
         self._table = table

@@ -59,8 +59,8 @@ class Uncaught:
         self._main: _Hook | None = None
         self._thread: _Hook | None = None
         self._unraisable: _Hook | None = None
-        #: What is being told just now, by thread: a chain may lead to us twice.
-        self._telling = threading.local()
+        #: What is being told just now, by the number of its thread or greenlet: a chain may lead to us twice.
+        self._telling: dict[int, Any] = {}
         self._print_exc: _Hook | None = None
         #: The exception (its id) that has been told last of those that end a process.
         self._told = 0
@@ -194,12 +194,16 @@ class Uncaught:
 
     @contextlib.contextmanager
     def _for_the_first_time(self, error: Any) -> Iterator[bool]:
-        earlier = getattr(self._telling, "error", None)
-        self._telling.error = error
+        caller = threading.get_ident()
+        earlier = self._telling.get(caller)
+        self._telling[caller] = error
         try:
             yield error is None or error is not earlier
         finally:
-            self._telling.error = earlier
+            if earlier is None:
+                self._telling.pop(caller, None)
+            else:
+                self._telling[caller] = earlier
 
     def _at_exit(self) -> None:
         """What a hook in our place has kept from us."""
@@ -209,7 +213,7 @@ class Uncaught:
             self.tell(error, type(error), error.__traceback__, level=logging.CRITICAL, where="main")
 
     def _in_child(self) -> None:
-        self._telling = threading.local()
+        self._telling = {}
         if self._producer is not None:
             self.follow()
 

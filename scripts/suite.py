@@ -30,6 +30,7 @@ PURE: Final = (
     "faults/test_delivery.py",
     "integration/test_fast_loggers.py",
     "integration/test_fork.py",
+    "integration/test_greenlets.py",
     "integration/test_leave.py",
     "integration/test_pipeline.py",
     "integration/test_run_processes.py",

@@ -21,10 +21,11 @@ import functools
 import inspect
 import os
 import sys
-import threading
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, Final
+
+from logbus.os_threads import RLock
 
 _MISSING: Final = object()
 
@@ -212,7 +213,7 @@ class _Layer:
 
 #: Every layer in place: those in force, and those that somebody's wrapper leads through.
 _LAYERS: Final[list[_Layer]] = []
-_LOCK = threading.RLock()
+_LOCK = RLock()
 
 
 def _sweep() -> None:
@@ -285,7 +286,7 @@ def _told(value: Any) -> str:
 
 def _after_fork() -> None:
     global _LOCK
-    _LOCK = threading.RLock()  # a thread that is not here may have held it
+    _LOCK = RLock()  # a thread that is not here may have held it
 
 
 os.register_at_fork(after_in_child=_after_fork)

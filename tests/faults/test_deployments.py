@@ -58,6 +58,7 @@ def gunicorn(deployed: Deployment, *options: str, way: Sequence[str] = RUN, app:
 
 SYNC = ("--worker-class", "sync")
 GTHREAD = ("--worker-class", "gthread", "--threads", "3")
+GEVENT = ("--worker-class", "gevent")
 UVICORN = ("--worker-class", "uvicorn.workers.UvicornWorker")
 HOOK = ("--logger-class", "logbus.integrations.gunicorn.Logger")
 
@@ -69,9 +70,11 @@ HOOK = ("--logger-class", "logbus.integrations.gunicorn.Logger")
         pytest.param(RUN, (*SYNC, "--preload"), id="run-sync-preload", marks=ANOTHER),
         pytest.param(RUN, GTHREAD, id="run-gthread", marks=ANOTHER),
         pytest.param(RUN, (*GTHREAD, "--preload"), id="run-gthread-preload", marks=ANOTHER),
+        pytest.param(RUN, GEVENT, id="run-gevent"),
         pytest.param(RUN, UVICORN, id="run-uvicorn"),
         pytest.param(PLAIN, (*SYNC, *HOOK), id="hook-sync", marks=ANOTHER),
         pytest.param(PLAIN, (*GTHREAD, *HOOK, "--preload"), id="hook-gthread-preload"),
+        pytest.param(PLAIN, (*GEVENT, *HOOK, "--preload"), id="hook-gevent-preload", marks=ANOTHER),
         pytest.param(PLAIN, (*UVICORN, *HOOK), id="hook-uvicorn", marks=ANOTHER),
     ],
 )
@@ -200,11 +203,11 @@ def current(operator: Operator, than: set[int], count: int) -> set[int]:
     return pids if len(pids) >= count else set()
 
 
-def celery(deployed: Deployment, *options: str, way: Sequence[str] = RUN, **environment: str) -> Program:
-    """A celery worker with a pool of four processes, each for one task."""
-    command = (*way, "celery", "--app", "tests.programs.jobs", "worker", "--pool", "prefork", "--concurrency", "4")
+def celery(deployed: Deployment, pool: str = "prefork", *, way: Sequence[str] = RUN, **environment: str) -> Program:
+    """A celery worker with a pool of four: processes, each for one task, or greenlets."""
+    command = (*way, "celery", "--app", "tests.programs.jobs", "worker", "--pool", pool, "--concurrency", "4")
     more = ("--max-tasks-per-child", "1", "--loglevel", "INFO", "--without-mingle", "--without-gossip")
-    program = deployed.program(*command, *more, *options, JOBS_FOLDER=str(deployed.directory), **environment)
+    program = deployed.program(*command, *more, JOBS_FOLDER=str(deployed.directory), **environment)
     program.writes(program.errors, CELERY_LINE, "celery", "kombu", "multiprocessing")
     return program
 
@@ -231,6 +234,22 @@ def test_celery(deployed: Deployment, scale: Scale, way: Sequence[str]) -> None:
     assert verdict.lost == 0
     assert verdict.witnessed == tasks * records
     assert verdict.processes == tasks
+
+
+@pytest.mark.parametrize("pool", ["gevent", pytest.param("eventlet", marks=ANOTHER)])
+def test_celery_of_greenlets(deployed: Deployment, scale: Scale, pool: str) -> None:
+    """A worker that makes threads greenlets after logbus is there loses nothing, and neither waits nor hangs."""
+    tasks, records = scale(100, 8), scale(100, 10)
+    worker = celery(deployed, pool)
+    publish(deployed, tasks, records)
+
+    worker.wait_said("succeeded in", tasks)
+    worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0, worker.said
+
+    verdict = deployed.judge(unlike=["Connected to", "pidbox: Connected to"])
+    assert verdict.witnessed == tasks * records
+    assert verdict.processes == 1
 
 
 @pytest.mark.skipif(not SOAK, reason="half a minute, in which celery waits for what it has killed")

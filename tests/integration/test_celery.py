@@ -215,7 +215,7 @@ def test_a_request_is_one_from_the_publisher_to_the_last_subtask(
     assert "crashed" not in {row["state"] for row in shop.workers}
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo"])
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent", "eventlet"])
 def test_pools_of_one_process(open_shop: Callable[..., Shop], pool: str) -> None:
     """Where tasks run in the worker's own process, at once or one by one, their ids don't mix, and none is lost."""
     shop = open_shop("--pool", pool, "-c", "4")

@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("logbus.record",),
     ("logbus.wire",),
     ("logbus.control",),
+    ("logbus.os_threads",),
     ("logbus.counters",),
     ("logbus.folded",),
     ("logbus.bus",),

@@ -196,3 +196,40 @@ def test_shutdown_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert flushed == []
     logging.shutdown()
     assert flushed == ["flushed"]
+
+
+def test_greenlets_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that are in their handlers at a time, begun before and ended before the other, leave nothing behind."""
+    caller = [1]
+    monkeypatch.setattr(threading, "get_ident", lambda: caller[0])
+    inside = module._Inside()
+    first, second = (logging.LogRecord("till", 20, "/srv/till.py", 1, text, (), None) for text in ("tea", "milk"))
+
+    def of(greenlet: int) -> module._Inside:
+        caller[0] = greenlet
+        return inside
+
+    of(1).record, of(1).processed = first, True
+    assert (of(2).record, of(2).processed) == (None, False)
+    of(2).record = second
+    assert (of(1).record, of(2).record) == (first, second)
+    of(1).record, of(1).processed = None, False
+    assert of(2).record is second
+    of(2).record = None
+    assert [(of(each).record, of(each).processed) for each in (1, 2)] == [(None, False)] * 2
+
+
+def test_a_child_has_what_its_own_thread_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others had is nobody's after a fork: a new thread may get their number."""
+    caller = [1]
+    monkeypatch.setattr(threading, "get_ident", lambda: caller[0])
+    inside = module._Inside()
+    record = logging.LogRecord("till", 20, "/srv/till.py", 1, "tea", (), None)
+    for caller[0] in (1, 2):
+        inside.record, inside.processed = record, True
+
+    inside.after_fork()
+
+    assert (inside.record, inside.processed) == (record, True)
+    caller[0] = 1
+    assert (inside.record, inside.processed) == (None, False)

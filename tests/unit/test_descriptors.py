@@ -77,10 +77,10 @@ def test_nothing_is_opened_while_they_are_closed(peer: Peer) -> None:
         thread.start()
         thread.join()
         log.handlers.clear()
-        lives.append((producer._life, waited._thread.is_alive()))
+        lives.append((producer._life, waited._thread.ended.is_set()))
 
     descriptors._let_go_first(close)(3, 1 << 20)
-    assert lives == [(None, False)]
+    assert lives == [(None, True)]
     assert logbus.flush(10)
     assert peer.arrivals.messages == ["in the middle"]
     assert producer._closing == []

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
+import pytest
+
 from logbus.producers.flushes import Flushes
 
 
@@ -33,4 +37,16 @@ def test_who_gives_up_waits_no_more() -> None:
     flushes = Flushes()
     flush = flushes.begin(7)
     assert not flushes.wait(flush, 0.0)
+    assert flushes.waiting() == []
+
+
+def test_one_that_is_interrupted_waits_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler, or a timeout of gevent's, may end a wait with an exception of its own."""
+    flushes = Flushes()
+    flush = flushes.begin(3)
+    monkeypatch.setattr(type(flush.done), "wait", mock.Mock(side_effect=KeyboardInterrupt))
+
+    with pytest.raises(KeyboardInterrupt):
+        flushes.wait(flush, 60)
+
     assert flushes.waiting() == []

@@ -32,7 +32,7 @@ def test_it_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     opener.start()
     opener.stop()
     assert not os.path.exists(f"/proc/self/task/{opener._thread.native_id}")
-    assert not opener._thread.is_alive()
+    assert opener._thread.ended.is_set()
     assert not opened.is_set()
 
 

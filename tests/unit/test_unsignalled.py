@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-from logbus.producers.unsignalled import unsignalled
+from logbus.producers.unsignalled import unsignalled, wait_end
 from tests.peer import Peer
 from tests.worker import Worker
 
@@ -16,7 +16,7 @@ def test_what_a_thread_takes() -> None:
     thread = unsignalled(lambda: masks.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, []))), "t-1")
     assert (thread.name, thread.daemon) == ("t-1", True)
     thread.start()
-    thread.join()
+    assert wait_end(thread, 60)
     [mask] = masks
     assert {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGCHLD} <= mask
     assert not {signal.SIGSEGV, signal.SIGABRT} & mask

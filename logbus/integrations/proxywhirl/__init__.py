@@ -19,13 +19,13 @@ import importlib.util
 import logging
 import os
 import sys
-import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from logbus.errors import ConfigurationError
 from logbus.integrations.hooks import Hook
 from logbus.integrations.proxywhirl import api, attempts, breaker, health, rotator, strategy
+from logbus.os_threads import RLock
 from logbus.producers.imports import when_imported
 from logbus.producers.straight import bend, is_straight, straighten
 
@@ -228,12 +228,12 @@ def _importing(module: str) -> bool:
 
 _installed: Installed | None = None
 #: Nobody who holds it waits for an import: whoever imports may come here, with the lock of a module in hand.
-_LOCK = threading.RLock()
+_LOCK = RLock()
 
 
 def _after_fork() -> None:
     global _LOCK
-    _LOCK = threading.RLock()  # a thread that is not here may have held it
+    _LOCK = RLock()  # a thread that is not here may have held it
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -40,7 +40,7 @@ path = "{path}"
 name = "web"
 type = "http"
 url = "{url}/in"
-timeout = "1 s"
+timeout = "{timeout}"
 {web}
 """
 SYSLOG = """
@@ -57,11 +57,13 @@ format = "json"
 class Remote(Scenario):
     """A collector whose configuration is the test's, with the servers of its sinks.
 
-    ``web`` and ``log`` are more keys of these sinks; without ``syslog`` there is only the first.
+    ``web`` and ``log_keys`` are more keys of these sinks; without ``syslog`` there is only the first. ``timeout`` is
+    that of a request, from the next start on.
     """
 
     http: FaultyHttp = field(kw_only=True)
     syslog: Syslog | None = field(default=None, kw_only=True)
+    timeout: str = field(default="1 s", kw_only=True)
     web: str = field(default="", kw_only=True)
     log_keys: str = field(default="", kw_only=True)
     #: By the name of a sink, lines that its spool held when the collector was killed.
@@ -71,7 +73,8 @@ class Remote(Scenario):
         """Starts the collector (again)."""
         syslog = "" if self.syslog is None else SYSLOG.format(port=self.syslog.port, log=self.log_keys)
         path = self.directory / "logbus.toml"
-        path.write_text(SINKS.format(path=self.log, syslog=syslog, url=self.http.url, web=self.web))
+        keys = {"url": self.http.url, "timeout": self.timeout, "web": self.web}
+        path.write_text(SINKS.format(path=self.log, syslog=syslog, **keys))
         self.collector = self.start_collector("--config", str(path), directory=self.directory)
 
     def kill_collector(self) -> None:

@@ -97,8 +97,8 @@ class FaultyHttp:
         self._say({"down": False})
 
     def report(self) -> dict[str, Any]:
-        """Counts: ``requests`` that were read, ``accepted``, ``records`` (lines) of these, ``connections``,
-        ``trapped``.
+        """Counts: ``requests`` that were read, ``accepted``, ``records`` (lines) of these, ``muted`` (requests
+        that were read and get no answer), ``connections``, ``trapped``.
 
         ``statuses`` says how many answers had which code, ``sizes`` the lines of each request, and ``last`` is the head
         of the last one: ``method``, ``path``, ``headers`` with names in lower case.
@@ -173,7 +173,8 @@ class _Server:
 
     def report(self) -> dict[str, Any]:
         with self.lock:
-            counts = {name: self.counts[name] for name in ("requests", "accepted", "records", "connections", "trapped")}
+            names = ("requests", "accepted", "records", "muted", "connections", "trapped")
+            counts = {name: self.counts[name] for name in names}
             return {**counts, "statuses": dict(self.statuses), "sizes": list(self.sizes), "last": self.last}
 
     def order(self, order: dict[str, Any]) -> None:
@@ -265,6 +266,8 @@ class _Server:
                 self.counts["accepted"] += 1
                 self.counts["records"] += body.count(b"\n")
         if do == "mute":
+            with self.lock:
+                self.counts["muted"] += 1
             self.over.wait()
         elif do == "close":
             return False

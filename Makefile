@@ -71,8 +71,8 @@ $(DEMO): $(DEV) requirements/demo.lock
 	@touch $@
 
 # The build backend comes from the lock, so nothing unpinned is downloaded. Sources are used in place: only what
-# pyproject.toml says needs another install, and the compiled part, which is optional and of this Python only.
-$(SELF): $(DEMO) pyproject.toml setup.py $(wildcard native/*.[ch])
+# pyproject.toml says needs another install, and the compiled parts, which are optional and of this Python only.
+$(SELF): $(DEMO) pyproject.toml setup.py $(wildcard native/*.[ch] native/*/*.[ch])
 	@$(PY) -m pip install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -114,7 +114,7 @@ test: check $(SERVERS) ## checks, then every test in random order (about 10 minu
 	@$(PY) -m coverage report --skip-covered
 
 .PHONY: sanitize
-sanitize: install ## tests of the compiled part with an extension that reports wrong uses of memory; ARGS='…' goes to pytest
+sanitize: install ## tests of the compiled parts with extensions that report wrong uses of memory; ARGS='…' goes to pytest
 	@$(PY) -m scripts.sanitize $(ARGS)
 
 .PHONY: coverage
@@ -203,5 +203,5 @@ lock: install ## resolve requirements/*.lock anew from pyproject.toml
 .PHONY: clean
 clean: ## remove what builds, tests and tools leave; .venv and logs stay
 	rm -rf build dist *.egg-info .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -f producers/_native*.so $(SELF) .venvs/*/.stamp-self
+	rm -f producers/_native*.so collectors/_native*.so $(SELF) .venvs/*/.stamp-self
 	find logbus producers collectors tests benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,9 +1,9 @@
-"""Whether the compiled part of a producer can be built by this Python, and whether it is there.
+"""Whether the compiled parts of a producer and of a collector can be built by this Python, and whether they are there.
 
-``python -m scripts.native`` is what ``make install`` ends with, every time: silence where the extension is in use.
-Where it could be built and isn't (there is a compiler now; it was removed, or broken by an interrupted build) it is
+``python -m scripts.native`` is what ``make install`` ends with, every time: silence where both extensions are in use.
+Where one could be built and isn't (there is a compiler now; it was removed, or broken by an interrupted build) they are
 built, and else one line says why logbus is Python only here: pip hides what setup.py says of it. The tests ask for the
-same, so that a machine which could build the extension and has none, or one of other sources, fails them.
+same, so that a machine which could build an extension and has none, or one of other sources, fails them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,18 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 #: Says what a process has: a broken extension may end it.
-_ASK: Final = "import sys; from logbus.producers.compiled import NATIVE; sys.exit(NATIVE is None)"
+_ASK: Final = """
+import sys
+from logbus.collectors import compiled as collector
+from logbus.producers import compiled as producer
+sys.exit(producer.NATIVE is None or collector.NATIVE is None)
+"""
 #: Seconds for a compiler.
 _TIMEOUT_S: Final = 300.0
 
 
 def missing() -> str | None:
-    """What a build of it needs and this Python has not; None if nothing is missing."""
+    """What a build of them needs and this Python has not; None if nothing is missing."""
     if platform.python_implementation() != "CPython":
         return "it is for CPython"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
@@ -46,32 +51,32 @@ def missing() -> str | None:
 
 
 def in_use() -> bool:
-    """Whether a process of this Python has it, when nothing in the environment is against it."""
+    """Whether a process of this Python has both, when nothing in the environment is against it."""
     return _run(sys.executable, "-c", _ASK)
 
 
 def build() -> None:
-    """Builds it in place, beside whoever else does so; a build that fails leaves none."""
+    """Builds both in place, beside whoever else does so; of one whose build fails there is none."""
     with tempfile.TemporaryDirectory(prefix="native-") as place:
         command = (sys.executable, "setup.py", "-q", "build_ext", "--inplace")
         _run(*command, "--build-lib", f"{place}/lib", "--build-temp", f"{place}/temp")
 
 
 def main() -> int:
-    """Has it built, or says in one line what is not there, and is never a failure: logbus works without."""
+    """Has them built, or says in one line what is not there, and is never a failure: logbus works without."""
     if in_use():
         return 0
     if reason := missing():
-        print(f"logbus is Python only here, without its compiled part: {reason}", file=sys.stderr)
+        print(f"logbus is Python only here, without its compiled parts: {reason}", file=sys.stderr)
         return 0
     build()
     if not in_use():
-        print(f"the compiled part of logbus did not build: see {why()}", file=sys.stderr)
+        print(f"a compiled part of logbus did not build: see {why()}", file=sys.stderr)
     return 0
 
 
 def why() -> str:
-    """The command that builds it with all that the compiler says."""
+    """The command that builds them with all that the compiler says."""
     return f"{sys.executable} setup.py build_ext --inplace"
 
 

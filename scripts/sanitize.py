@@ -1,11 +1,11 @@
-"""``make sanitize``: the tests of the compiled part, with an extension that reports every wrong use of memory.
+"""``make sanitize``: the tests of the compiled parts, with extensions that report every wrong use of memory.
 
-It is built with AddressSanitizer and UndefinedBehaviorSanitizer into a copy of the checkout below ``build/``, so that
-nothing of it is ever loaded by anybody else, and the tests that run in both forms (``tests/forms.py``) run there with
-Python's own allocator out of the way: it would hide from the sanitizer what lies in its arenas. Leaks are looked for
-elsewhere (``tests/unit/test_native_leaks.py``): an interpreter that ends leaves a lot on purpose. What is found stands
-in files, since a child process of a test may have nobody who reads its stderr. Exit 0 when all have passed and there
-are no reports.
+They are built with AddressSanitizer and UndefinedBehaviorSanitizer into a copy of the checkout below ``build/``, so
+that nothing of it is ever loaded by anybody else, and the tests that run in both forms (``tests/forms.py``) run there
+with Python's own allocator out of the way: it would hide from the sanitizer what lies in its arenas. Leaks are looked
+for elsewhere (``tests/unit/test_native_leaks.py``): an interpreter that ends leaves a lot on purpose. What is found
+stands in files, since a child process of a test may have nobody who reads its stderr. Exit 0 when all have passed and
+there are no reports.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FOLDERS: Final = ("tests/unit", "tests/property")
 WORDS: Final = "compiled or native"
 
 FLAGS: Final = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1 -Werror"
-#: The extension's runtime comes before everything else, and C++ right after it: it looks up how libzmq throws.
+#: The extensions' runtime comes before everything else, and C++ right after it: it looks up how libzmq throws.
 LIBRARIES: Final = ("libasan.so", "libubsan.so", "libstdc++.so.6")
 
 

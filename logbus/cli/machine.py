@@ -44,23 +44,38 @@ def versions() -> Iterator[Finding]:
     yield ok("pyzmq", zmq.pyzmq_version())
     yield ok("msgpack", ".".join(map(str, msgpack.version)))
     yield compiled_part()
+    yield compiled_collector()
 
 
 def compiled_part() -> Finding:
     """Whether log calls of this Python take the compiled way."""
     from logbus.producers import compiled
 
-    if compiled.NATIVE is not None:
-        return ok("compiled part", "in use")
-    if compiled.unwanted():
-        return ok("compiled part", f"not in use: {compiled.VARIABLE} is set")
-    if compiled.WRONG:
-        found = f"not in use: {compiled.WRONG}; logbus works, and its log calls cost more"
-        return warning("compiled part", found, "install logbus once more (in a checkout: make install)")
+    return _form("compiled part", compiled.NATIVE, compiled.WRONG, "log calls cost")
+
+
+def compiled_collector() -> Finding:
+    """Whether records take the compiled way through a collector of this Python."""
+    from logbus.collectors import compiled
+
+    return _form("compiled collector", compiled.NATIVE, compiled.WRONG, "collector costs")
+
+
+def _form(check: str, native: object, wrong: str, dearer: str) -> Finding:
+    """What this Python has of a compiled part; ``dearer`` is what costs more without, and the verb."""
+    from logbus.compiled import VARIABLE, unwanted
+
+    if native is not None:
+        return ok(check, "in use")
+    if unwanted():
+        return ok(check, f"not in use: {VARIABLE} is set")
+    if wrong:
+        found = f"not in use: {wrong}; logbus works, and its {dearer} more"
+        return warning(check, found, "install logbus once more (in a checkout: make install)")
     if platform.python_implementation() != "CPython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
-        return ok("compiled part", "none for this Python")
+        return ok(check, "none for this Python")
     advice = "install a C compiler and this Python's headers (python3-dev), then logbus once more"
-    return warning("compiled part", "none: logbus works, and its log calls cost more", advice)
+    return warning(check, f"none: logbus works, and its {dearer} more", advice)
 
 
 def libzmq(version: tuple[int, int, int]) -> Finding:

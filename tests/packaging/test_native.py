@@ -1,4 +1,4 @@
-"""What ``make install`` ends with: the compiled part is in use, or is built, or one line says why it is not there."""
+"""What ``make install`` ends with: both compiled parts are in use, or are built, or one line says why they are not."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import pytest
 from scripts import native
 from tests.collector_command import ROOT
 
-#: Under which name the extension lies in a checkout.
+#: Under which name an extension lies in a checkout, and in which folders there is one.
 NAME = f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
+FOLDERS = ("producers", "collectors")
 #: Bytes that an extension must have for the loader to believe that it is whole, and that are not enough.
-HALF = 65536
+HALF = 16384
 #: Seconds for a build and some processes.
 PATIENCE = 100
 needs_compiler = pytest.mark.skipif(native.missing() is not None, reason=f"Python only: {native.missing()}")
@@ -26,7 +27,7 @@ needs_compiler = pytest.mark.skipif(native.missing() is not None, reason=f"Pytho
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout of its own, in which nothing is built."""
-    for name in ("logbus", "producers", "native", "scripts"):
+    for name in ("logbus", *FOLDERS, "native", "scripts"):
         skipped = shutil.ignore_patterns("__pycache__", "*.so")
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=skipped)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
@@ -50,23 +51,26 @@ def test_what_could_be_built_is_built(checkout: Path) -> None:
     Half of an extension, whose load ends a process by a signal, is built anew.
     """
     assert said(checkout) == ""
-    built = checkout / "producers" / NAME
-    first = built.stat()
+    built = [checkout / folder / NAME for folder in FOLDERS]
+    first = [path.stat() for path in built]
     assert said(checkout, LOGBUS_PURE_PYTHON="1", CC="/bin/false") == ""
-    assert (built.stat().st_ino, built.stat().st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
-    os.truncate(built, HALF)
-    assert said(checkout) == ""
-    assert built.stat().st_size > HALF
-    assert sorted(path.name for path in built.parent.glob("*_native*")) == sorted([NAME, "_native.pyi"])
+    now = [path.stat() for path in built]
+    assert [(one.st_ino, one.st_mtime_ns) for one in now] == [(one.st_ino, one.st_mtime_ns) for one in first]
+    for path in built:
+        os.truncate(path, HALF)
+        assert said(checkout) == ""
+        assert path.stat().st_size > HALF
+        assert sorted(each.name for each in path.parent.glob("*_native*")) == sorted([NAME, "_native.pyi"])
     assert not (checkout / "build").exists()
 
 
 @needs_compiler
 def test_a_build_that_fails_is_told_of(checkout: Path) -> None:
     """One line names the command that says more, and nothing is left that was of other sources."""
-    (checkout / "producers" / NAME).write_text("of other sources")
-    assert said(checkout, CC="/bin/false").startswith("the compiled part of logbus did not build: see ")
-    assert not (checkout / "producers" / NAME).exists()
+    for folder in FOLDERS:
+        (checkout / folder / NAME).write_text("of other sources")
+    assert said(checkout, CC="/bin/false").startswith("a compiled part of logbus did not build: see ")
+    assert [folder for folder in FOLDERS if (checkout / folder / NAME).exists()] == []
 
 
 @pytest.mark.parametrize(

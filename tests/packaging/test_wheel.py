@@ -21,13 +21,19 @@ from tests.collector_command import ROOT
 MAPPING = {"logbus": "logbus", "producers": "logbus/producers", "collectors": "logbus/collectors"}
 #: What is copied for a build: what git has of the project, but for what no build looks at.
 BUILT_FROM = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "native", *MAPPING)
-#: What a wheel holds beside them: the compiled part for this Python, where it can be built.
-EXTENSION = f"logbus/producers/_native{sysconfig.get_config_var('EXT_SUFFIX')}"
+#: What a wheel holds beside them: the compiled parts for this Python, where they can be built. Where the C of each is.
+NAME = f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
+EXTENSIONS = {f"logbus/{folder}/{NAME}" for folder in ("producers", "collectors")}
+C = {"producers": "native", "collectors": "native/collector"}
 BUILDS = native.missing() is None
 #: Seconds for any one of the commands; a build takes about three.
 TIMEOUT = 100
-#: Says what an installed logbus has: "compiled" or "python".
-SAYS = "from logbus.producers.compiled import NATIVE; print('python' if NATIVE is None else 'compiled')"
+#: Says what an installed logbus has, of a producer and of a collector: "compiled" or "python".
+SAYS = """
+from logbus.collectors.compiled import NATIVE as collector
+from logbus.producers.compiled import NATIVE as producer
+print(*("python" if each is None else "compiled" for each in (producer, collector)))
+"""
 #: Logs in a process that has its own collector, and says what came.
 LOGS = """
 import json
@@ -118,22 +124,24 @@ def sources() -> dict[str, bytes]:
 
 
 def contents(wheel: Path) -> dict[str, bytes]:
-    """What a wheel installs into site-packages, its metadata and the compiled part aside."""
+    """What a wheel installs into site-packages, its metadata and the compiled parts aside."""
     with zipfile.ZipFile(wheel) as archive:
-        kept = [name for name in archive.namelist() if ".dist-info/" not in name and name != EXTENSION]
+        kept = [name for name in archive.namelist() if ".dist-info/" not in name and name not in EXTENSIONS]
         return {name: archive.read(name) for name in kept}
 
 
 def compiled(wheel: Path) -> bool:
-    """Whether a wheel has the compiled part for this Python."""
+    """Whether a wheel has the compiled parts for this Python: both, as it should be, or none."""
     with zipfile.ZipFile(wheel) as archive:
-        return EXTENSION in archive.namelist()
+        found = EXTENSIONS.intersection(archive.namelist())
+    assert found in (set(), EXTENSIONS)
+    return bool(found)
 
 
 def test_the_wheel_holds_what_the_tree_holds(built: tuple[Path, Path]) -> None:
     """Every module of the three folders is in the wheel, byte for byte under its import name, and nothing else is.
 
-    But for the compiled part: it is of this Python, and what others have built into the tree stays there.
+    But for the compiled parts: they are of this Python, and what others have built into the tree stays there.
     """
     expected = sources()
     found = contents(built[1])
@@ -161,7 +169,7 @@ def test_the_sdist_mirrors_the_tree(built: tuple[Path, Path]) -> None:
     assert code == expected
     assert {PurePosixPath(name) for name in ("LICENSE", "README.md", "pyproject.toml", "setup.py")} <= set(names)
     assert sorted(str(name) for name in names if name.parts[:1] == ("native",) and name.suffix) == sorted(
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "native").iterdir()
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "native").rglob("*") if path.is_file()
     )
     assert [str(name) for name in names if name.suffix == ".so"] == []
 
@@ -205,19 +213,19 @@ def logged(python: Path, directory: Path) -> list[str]:
     return messages
 
 
-def test_the_compiled_part_is_installed(installed: Path, tmp_path: Path) -> None:
-    """The wheel that was built from the sdist brings it, for this Python alone, and it loads."""
+def test_the_compiled_parts_are_installed(installed: Path, tmp_path: Path) -> None:
+    """The wheel that was built from the sdist brings both, for this Python alone, and they load."""
     if reason := native.missing():
         pytest.skip(f"Python only: {reason}")
     tags = next(installed.glob("lib/*/site-packages/logbus-*.dist-info/WHEEL")).read_text()
 
-    assert run(installed / "bin" / "python", "-c", SAYS, cwd=tmp_path).strip() == "compiled"
+    assert run(installed / "bin" / "python", "-c", SAYS, cwd=tmp_path).strip() == "compiled compiled"
     assert logged(installed / "bin" / "python", tmp_path) == ["hello 1", "hello 2"]
     assert "Root-Is-Purelib: false" in tags
 
 
 def test_it_installs_where_no_compiler_works(built: tuple[Path, Path], tmp_path: Path) -> None:
-    """The sdist builds and installs all the same, says so in one line, and a handler of it sends records."""
+    """The sdist builds and installs all the same, says so in a line for each part, and a handler sends records."""
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, "--log", tmp_path / "log")
     run(sys.executable, "-m", "pip", "wheel", *options, built[0], cwd=tmp_path, CC="/bin/false")
     (wheel,) = tmp_path.glob("*.whl")
@@ -225,8 +233,8 @@ def test_it_installs_where_no_compiler_works(built: tuple[Path, Path], tmp_path:
 
     assert contents(wheel) == contents(built[1])
     assert not compiled(wheel)
-    assert (tmp_path / "log").read_text().count("installed without its compiled part") == (1 if BUILDS else 0)
-    assert run(python, "-c", SAYS, cwd=tmp_path).strip() == "python"
+    assert (tmp_path / "log").read_text().count("installed without the compiled part of its ") == (2 if BUILDS else 0)
+    assert run(python, "-c", SAYS, cwd=tmp_path).strip() == "python python"
     assert logged(python, tmp_path) == ["hello 1", "hello 2"]
 
 
@@ -238,7 +246,7 @@ def test_it_compiles_without_a_warning(tmp_path: Path) -> None:
     said = run(sys.executable, "setup.py", "-q", "build_ext", "--build-lib", "built", cwd=tree, CFLAGS="-Werror")
 
     assert said == ""
-    assert (tree / "built" / EXTENSION).exists()
+    assert [name for name in EXTENSIONS if not (tree / "built" / name).exists()] == []
 
 
 def test_a_build_takes_over_nothing_of_an_earlier_one(tmp_path: Path) -> None:
@@ -246,24 +254,29 @@ def test_a_build_takes_over_nothing_of_an_earlier_one(tmp_path: Path) -> None:
     if reason := native.missing():
         pytest.skip(f"Python only: {reason}")
     tree = copy_tree(tmp_path / "tree", links=True)
-    left = tree / "built" / EXTENSION
-    left.parent.mkdir(parents=True)
-    left.write_bytes(b"half of one")
+    for name in EXTENSIONS:
+        (tree / "built" / name).parent.mkdir(parents=True)
+        (tree / "built" / name).write_bytes(b"half of one")
     run(sys.executable, "setup.py", "-q", "build_ext", "--build-lib", "built", cwd=tree)
 
-    assert left.read_bytes().startswith(b"\x7fELF")
+    assert {(tree / "built" / name).read_bytes()[:4] for name in EXTENSIONS} == {b"\x7fELF"}
 
 
-def test_a_build_that_fails_leaves_no_earlier_one(tmp_path: Path) -> None:
-    """An extension of older sources would do something else than the Python beside it: it goes, and Python is left."""
+@pytest.mark.parametrize("broken", C)
+def test_a_build_that_fails_leaves_no_earlier_one(broken: str, tmp_path: Path) -> None:
+    """An extension of older sources would do something else than the Python beside it: it goes, and Python is left.
+
+    The other part is built all the same.
+    """
     tree = copy_tree(tmp_path / "tree", links=True)
-    in_place = tree / "producers" / PurePosixPath(EXTENSION).name
-    in_place.write_bytes(b"of older sources")
-    with (tree / "native" / "module.c").open("a") as source:
+    for folder in C:
+        (tree / folder / NAME).write_bytes(b"of older sources")
+    with (tree / C[broken] / "module.c").open("a") as source:
         source.write("this is no C\n")
     run(sys.executable, "setup.py", "-q", "build_ext", "--inplace", cwd=tree)
+    left = {folder: (tree / folder / NAME).read_bytes()[:4] for folder in C if (tree / folder / NAME).exists()}
 
-    assert not in_place.exists()
+    assert left == {folder: b"\x7fELF" for folder in C if BUILDS and folder != broken}
 
 
 def test_it_lives_beside_an_application_with_packages_of_the_same_names(installed: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("logbus.rules",),
     ("logbus.durations",),
     ("logbus.sizes",),
+    ("logbus.compiled",),
     ("logbus.record",),
     ("logbus.wire",),
     ("logbus.control",),
@@ -74,8 +75,8 @@ def code_files() -> dict[str, Path]:
 
 
 def c_files() -> list[Path]:
-    """Every file of the compiled part."""
-    return sorted((ROOT / "native").glob("*.[ch]"))
+    """Every file of the compiled parts."""
+    return sorted((ROOT / "native").rglob("*.[ch]"))
 
 
 def files_of_tests() -> list[Path]:
@@ -280,17 +281,18 @@ def test_every_module_says_its_place() -> None:
     assert [path.name for path in c_files() if not path.read_text().startswith("/* ")] == []
 
 
-def test_the_compiled_part_is_asked_for_in_one_place() -> None:
+@pytest.mark.parametrize("package", ["logbus.producers", "logbus.collectors"])
+def test_a_compiled_part_is_asked_for_in_one_place(package: str) -> None:
     """Whether it is there and wanted is decided once: every other module takes what ``compiled`` has."""
-    name = "logbus.producers._native"
+    name = f"{package}._native"
     asking = {
         module
         for module, path in MODULES.items()
-        for found in imports_of(path.read_text(), frozenset({*MODULES, name}))
-        if found.target == name
+        if name in {found.target for found in imports_of(path.read_text(), frozenset({*MODULES, name}))}
+        or name in {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
     }
 
-    assert asking == {"logbus.producers.compiled"}
+    assert asking == {f"{package}.compiled"}
 
 
 def test_every_test_says_what_it_proves() -> None:

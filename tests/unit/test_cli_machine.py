@@ -6,14 +6,17 @@ import os
 import resource
 import sysconfig
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from logbus.cli import machine
 from logbus.cli.finding import Finding
+from logbus.collectors import compiled as collector
 from logbus.collectors.claim import DESCRIPTORS, MIN_DESCRIPTORS
-from logbus.producers import compiled
+from logbus.producers import compiled as producer
 from tests.small_disk import PAGE, can_mount, small_disk
 from tests.stranger import NOBODY, needs_root
 
@@ -25,10 +28,11 @@ def only(path: Path, *, lasting: bool = False) -> Finding:
 
 
 def test_the_versions_are_those_of_the_libraries_at_work() -> None:
-    """Five lines, all well in an environment in which the tests run, and one about the compiled part."""
+    """Five lines, all well in an environment in which the tests run, and one about each compiled part."""
     findings = {finding.check: finding for finding in machine.versions()}
-    assert list(findings) == ["logbus", "python", "libzmq", "pyzmq", "msgpack", "compiled part"]
-    assert {finding.verdict for check, finding in findings.items() if check != "compiled part"} == {"ok"}
+    parts = ["compiled part", "compiled collector"]
+    assert list(findings) == ["logbus", "python", "libzmq", "pyzmq", "msgpack", *parts]
+    assert {finding.verdict for check, finding in findings.items() if check not in parts} == {"ok"}
 
 
 @pytest.mark.parametrize(
@@ -36,13 +40,25 @@ def test_the_versions_are_those_of_the_libraries_at_work() -> None:
     [
         (object(), "", "0", 0, "ok", "in use"),
         (None, "", "1", 0, "ok", "not in use: LOGBUS_PURE_PYTHON is set"),
-        (None, "", "0", 0, "warning", "none: logbus works, and its log calls cost more"),
+        (None, "", "0", 0, "warning", "none: logbus works, and its DEARER more"),
         (None, "", "0", 1, "ok", "none for this Python"),
-        (None, "cut off", "0", 0, "warning", "not in use: cut off; logbus works, and its log calls cost more"),
+        (None, "cut off", "0", 0, "warning", "not in use: cut off; logbus works, and its DEARER more"),
     ],
 )
-def test_the_compiled_part_is_there_or_missed(
+@pytest.mark.parametrize(
+    ("compiled", "other", "look", "dearer"),
+    [
+        (producer, collector, machine.compiled_part, "log calls cost"),
+        (collector, producer, machine.compiled_collector, "collector costs"),
+    ],
+    ids=["producer", "collector"],
+)
+def test_a_compiled_part_is_there_or_missed(
     monkeypatch: pytest.MonkeyPatch,
+    compiled: ModuleType,
+    other: ModuleType,
+    look: Callable[[], Finding],
+    dearer: str,
     native: object,
     wrong: str,
     variable: str,
@@ -52,14 +68,17 @@ def test_the_compiled_part_is_there_or_missed(
 ) -> None:
     """That it was turned off is as somebody wanted it; that none was built is worth a warning, and what would help.
 
-    Nothing would help a Python that there is none for, and a compiler not one whose extension can't be used.
+    Nothing would help a Python that there is none for, and a compiler not one whose extension can't be used. What
+    becomes of the other part is said elsewhere.
     """
     monkeypatch.setattr(compiled, "NATIVE", native)
     monkeypatch.setattr(compiled, "WRONG", wrong)
+    monkeypatch.setattr(other, "NATIVE", None if native else object())
+    monkeypatch.setattr(other, "WRONG", "of another machine")
     monkeypatch.setattr(sysconfig, "get_config_var", {"Py_GIL_DISABLED": free_threaded}.get)
     monkeypatch.setenv("LOGBUS_PURE_PYTHON", variable)
-    finding = machine.compiled_part()
-    assert (finding.verdict, finding.found) == (verdict, found)
+    finding = look()
+    assert (finding.verdict, finding.found) == (verdict, found.replace("DEARER", dearer))
     assert (verdict == "ok") is (not finding.advice)
 
 

@@ -144,6 +144,7 @@ class Collector:
             undo.callback(self._end_sinks)
             self._start_sinks(destinations)
             self._receiver.wants = self._wants
+            self._receiver.takes_rows = self._takes_rows
             letters = DeadLetterOrders(
                 self._dead_letters,
                 self._router.writer_of,
@@ -391,6 +392,10 @@ class Collector:
     def _wants(self, batch: Batch) -> list[bool] | None:
         """Which call sites of a batch somebody may want records of. Who begins to follow does so between two turns."""
         return None if self._control.followed else self._router.wants(batch)
+
+    def _takes_rows(self) -> bool:
+        """Whether nobody asks for more of a record than its line of JSON, as far as one can see before a turn."""
+        return not self._control.followed and self._router.takes_rows
 
     def _mask_source(self, source: Source) -> None:
         self._receiver.redactor.source(source)

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any, Final
 
@@ -122,7 +124,8 @@ class _AnyFloatPayload(msgspec.Struct, array_like=True, forbid_unknown_fields=Tr
     drops: list[Drop]
 
 
-class Batch(msgspec.Struct):
+@dataclass(slots=True)
+class Batch:
     """The records of one frame with their tables. Redaction changes it in place; formats only read it."""
 
     producer: bytes
@@ -133,10 +136,26 @@ class Batch(msgspec.Struct):
     records: list[Record]
     drops: list[Drop]
 
+    @property
+    def count(self) -> int:
+        """How many records there are."""
+        return len(self.records)
+
+    def record_sites(self) -> list[int]:
+        """The call site of each record, as an index into :attr:`sites`."""
+        return [record.site for record in self.records]
+
+    def part(self, chosen: Sequence[int]) -> Batch:
+        """The chosen records, in that order, with the same tables and without drops."""
+        records = [self.records[at] for at in chosen]
+        return Batch(self.producer, self.first_seq, self.source, self.sites, self.threads, records, [])
+
 
 _names = attrgetter("logger", "level_name", "module", "function", "component")
 _decoder = msgspec.msgpack.Decoder(_Payload)
 _any_float_decoder = msgspec.msgpack.Decoder(_AnyFloatPayload)
+_records_decoder = msgspec.msgpack.Decoder(list[Record])
+_any_float_records_decoder = msgspec.msgpack.Decoder(list[_AnyFloatRecord])
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -154,28 +173,40 @@ def decode(header: wire.Header, payload: bytes | memoryview) -> Batch:
     if len(records) != header.count:
         raise WireError("count", f"payload of {len(records)} records: its header says {header.count}")
     sites, threads = body.sites, body.threads
+    check_tables(len(records), body.source, sites, threads, body.drops)
+    check_records(records, len(sites), len(threads))
+    return Batch(header.producer, header.first_seq, body.source, sites, threads, records, body.drops)
+
+
+def check_tables(count: int, source: Source, sites: list[Site], threads: list[str], drops: list[Drop]) -> None:
+    """Refuses tables beyond their bounds, for a payload of so many records. Raises WireError."""
     if len(sites) > MAX_TABLE or len(threads) > MAX_TABLE:
         raise WireError("limits", f"payload of {len(sites)} sites and {len(threads)} threads: at most {MAX_TABLE} each")
-    if len(body.drops) > MAX_DROPS:
-        raise WireError("limits", f"payload of {len(body.drops)} drop entries: at most {MAX_DROPS}")
+    if len(drops) > MAX_DROPS:
+        raise WireError("limits", f"payload of {len(drops)} drop entries: at most {MAX_DROPS}")
+    # All names together, in one call in C: nearly always they are few enough to be no question.
+    if len(_encoder.encode((source, sites, threads))) * count > MAX_REPEATED_CHARS:
+        longest = max([sum(map(len, _names(found))) for found in sites], default=0)
+        longest += max(map(len, threads), default=0) + len(source.host) + len(source.worker) + len(source.app_name)
+        if longest * count > MAX_REPEATED_CHARS:
+            raise WireError("limits", f"{count} records with names of {longest} characters: too much to repeat")
+
+
+def check_records(records: list[Record], sites: int, threads: int) -> None:
+    """Refuses what the types of records can't say, for tables of so many entries; names non-finite floats in place.
+
+    Raises WireError.
+    """
     if records:
-        if (site := max([record.site for record in records])) >= len(sites):
-            raise WireError("limits", f"record of site {site}: the payload has {len(sites)} sites")
-        if (thread := max([record.thread for record in records])) >= len(threads):
-            raise WireError("limits", f"record of thread {thread}: the payload has {len(threads)} threads")
-        # All names together, in one call in C: nearly always they are few enough to be no question.
-        if len(_encoder.encode((body.source, sites, threads))) * len(records) > MAX_REPEATED_CHARS:
-            longest = max([sum(map(len, _names(found))) for found in sites]) + max(map(len, threads))
-            longest += len(body.source.host) + len(body.source.worker) + len(body.source.app_name)
-            if longest * len(records) > MAX_REPEATED_CHARS:
-                text = f"{len(records)} records with names of {longest} characters: too much to repeat"
-                raise WireError("limits", text)
+        if (site := max([record.site for record in records])) >= sites:
+            raise WireError("limits", f"record of site {site}: the payload has {sites} sites")
+        if (thread := max([record.thread for record in records])) >= threads:
+            raise WireError("limits", f"record of thread {thread}: the payload has {threads} threads")
     for record in records:
         if record.nested is not None:
             _check_nested(record.nested)
         if record.exception is not None:
             _check_exception(record.exception)
-    return Batch(header.producer, header.first_seq, body.source, sites, threads, records, body.drops)
 
 
 def build(
@@ -198,22 +229,44 @@ def build(
     return decode(wire.Header(wire.DATA, 0, wire.SCHEMA, producer, first_seq, len(records)), payload)
 
 
+def decode_records(rows: Sequence[bytes], sites: int, threads: int) -> list[Record]:
+    """Records that stand for themselves, each in msgpack, for tables of so many entries.
+
+    Raises WireError as :func:`decode` does.
+    """
+    payload = b"".join([b"\xdd", len(rows).to_bytes(4, "big"), *rows])
+    try:
+        records = _records_decoder.decode(payload)
+    except Exception:
+        try:
+            records = _named(_any_float_records_decoder.decode(payload))
+        except Exception as error:
+            raise WireError("payload", f"not the records of a DATA frame: {type(error).__name__}: {error}") from error
+    check_records(records, sites, threads)
+    return records
+
+
 def _decode_any_float(payload: bytes | memoryview) -> _Payload:
     try:
         body = _any_float_decoder.decode(payload)
     except Exception as error:  # RecursionError and MemoryError among them: a frame never ends the collector
         raise WireError("payload", f"payload is not a DATA frame's: {type(error).__name__}: {error}") from error
-    records = []
-    for found in body.records:
+    return _Payload(body.source, body.sites, body.threads, _named(body.records), body.drops)
+
+
+def _named(records: list[_AnyFloatRecord]) -> list[Record]:
+    """The records with the names of floats that JSON has no word for."""
+    named = []
+    for found in records:
         extra = found.extra
         if extra is not None:
             for key, value in extra.items():
                 if type(value) is float and not math.isfinite(value):
                     extra[key] = _name_of(value)
-        records.append(
+        named.append(
             Record(found.time_us, found.site, found.thread, found.message, extra, found.nested, found.exception)
         )
-    return _Payload(body.source, body.sites, body.threads, records, body.drops)
+    return named
 
 
 def _check_nested(nested: dict[str, Any]) -> None:

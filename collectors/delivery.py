@@ -48,7 +48,7 @@ def deliver(
 
     Those in ``stamped`` carry ``rate``. None when the writer has no room, or none of them can be encoded.
     """
-    count = len(encoded.batch.records) if chosen is None else len(chosen)
+    count = encoded.batch.count if chosen is None else len(chosen)
     if not count or not writer.admit(count):
         return None
     if not stamped and encoded.covers(chosen):
@@ -100,7 +100,7 @@ def deliver_lines(writer: Writer, lines: Sequence[Line]) -> list[Delivery]:
 def ranges_of(batch: Batch, chosen: Sequence[int] | None) -> tuple[Range, ...]:
     """Which sequence numbers a delivery holds: the whole batch, or the runs of those chosen."""
     if chosen is None:
-        return ((batch.producer, batch.first_seq, len(batch.records)),)
+        return ((batch.producer, batch.first_seq, batch.count),)
     starts = [at == 0 or chosen[at - 1] + 1 != index for at, index in enumerate(chosen)]
     firsts = list(compress(chosen, starts))
     places = [*compress(range(len(chosen)), starts), len(chosen)]
@@ -112,10 +112,8 @@ def ranges_of(batch: Batch, chosen: Sequence[int] | None) -> tuple[Range, ...]:
 def levels_of(batch: Batch, chosen: Sequence[int] | None) -> bytes:
     """The bucket of levels (:data:`logbus.levels.BUCKETS`) of each chosen record of a batch (None: all)."""
     buckets = [bucket_of(site.level_no) for site in batch.sites]
-    records = batch.records
-    if chosen is None:
-        return bytes([buckets[record.site] for record in records])
-    return bytes([buckets[records[at].site] for at in chosen])
+    sites = batch.record_sites()
+    return bytes([buckets[site] for site in sites] if chosen is None else [buckets[sites[at]] for at in chosen])
 
 
 def _of_lines(writer: Writer, lines: Sequence[Line]) -> Delivery:

@@ -38,7 +38,7 @@ class Encoded:
         self.wanted = wanted
         self.error: str | None = None
         #: What is encoded: the wanted records. Their places in it, by index, once somebody asks for some of them.
-        self._part = batch if wanted is None else _part_of(batch, wanted)
+        self._part = batch if wanted is None else batch.part(wanted)
         self._places: dict[int, int] | None = None
         self._data: bytes | None = None
         self._lines: list[bytes] | None = None
@@ -55,7 +55,7 @@ class Encoded:
         data = self.whole
         if self._lines is None:
             self._lines = split_lines(data)
-            total = len(self._part.records)
+            total = self._part.count
             if len(self._lines) != total:  # nobody can tell which is whose
                 self._give_up(ValueError(f"expected {total} lines, found {len(self._lines)}"))
         return self._lines
@@ -78,20 +78,20 @@ class Encoded:
 
         Where nobody else needs the lines of the others, and these are most, they are not made.
         """
-        if not self.alone or self._data is not None or len(chosen) * FEW > len(self._part.records):
+        if not self.alone or self._data is not None or len(chosen) * FEW > self._part.count:
             lines = self.lines
             if self.wanted is None:
                 return [lines[at] for at in chosen]
             if self._places is None:
                 self._places = {index: at for at, index in enumerate(self.wanted)}
             return [lines[self._places[index]] for index in chosen]
-        encoded = Encoded(self.formatter, _part_of(self.batch, chosen))
+        encoded = Encoded(self.formatter, self.batch.part(chosen))
         lines = encoded.lines
         self.error = encoded.error or self.error
         return lines
 
     def _encode(self) -> bytes:
-        total = len(self._part.records)
+        total = self._part.count
         each = getattr(self.formatter, "encode_each", None)
         data = b""
         try:
@@ -112,15 +112,10 @@ class Encoded:
         return data
 
     def _give_up(self, error: Exception) -> None:
-        total = len(self._part.records)
+        total = self._part.count
         self._lines = [b""] * total
         self._failed = frozenset(range(total))
         self.error = _words(error)
-
-
-def _part_of(batch: Batch, chosen: Sequence[int]) -> Batch:
-    records = [batch.records[at] for at in chosen]
-    return Batch(batch.producer, batch.first_seq, batch.source, batch.sites, batch.threads, records, [])
 
 
 def _words(error: Exception) -> str:

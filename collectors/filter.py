@@ -42,6 +42,11 @@ class SinkFilter:
         self._conditions = Conditions(where) if where is not None else None
         self._decisions: dict[tuple[int, str, str], bool] = {}
 
+    @property
+    def by_site(self) -> bool:
+        """Whether the call site of a record is all that is asked for."""
+        return self._conditions is None
+
     def accepted_sites(self, batch: Batch) -> list[bool] | None:
         """Whether records of each site of the batch may be taken; None when all may be.
 
@@ -60,12 +65,12 @@ class SinkFilter:
         if taken is None:
             if self._conditions is None:
                 return None
-            chosen: Sequence[int] = range(len(batch.records))
+            chosen: Sequence[int] = range(batch.count)
         else:
-            chosen = [index for index, record in enumerate(batch.records) if taken[record.site]]
+            chosen = [index for index, site in enumerate(batch.record_sites()) if taken[site]]
         if self._conditions is not None:
             chosen = self._conditions.choose(batch, chosen)
-        return None if len(chosen) == len(batch.records) else chosen
+        return None if len(chosen) == batch.count else chosen
 
     def _takes(self, site: Site) -> bool:
         key = (site.level_no, site.logger, site.component)

@@ -7,6 +7,7 @@ counted, and the gap in the sequence tells the rest. One that is whole and can't
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ import zmq
 from logbus.collectors.decode import Batch, decode
 from logbus.collectors.identities import Identities, peer_uid
 from logbus.collectors.mark import MAX_COUNT, Mark, Names, decode_mark, decode_names
+from logbus.collectors.packed import unpack
 from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.roll import OWN
 from logbus.collectors.rows import OLDER
@@ -62,6 +64,8 @@ class Receiver:
         self.redactor = redactor
         #: Tells which records somebody may want; None: all of them. The others arrive empty.
         self.wants: Wants | None = None
+        #: Whether nobody is going to ask for more of a record than its line of JSON; None: nobody is.
+        self.takes_rows: Callable[[], bool] | None = None
         self._identities = identities
         #: How much of a full turn is taken in.
         self._share = 1.0
@@ -112,7 +116,7 @@ class Receiver:
                 mark = decode_mark(payload)
                 self.redactor.source(mark.source)
                 return mark
-            batch = decode(header, payload)
+            batch = (unpack(header, payload) if self._may_pack() else None) or decode(header, payload)
             self.redactor.redact(batch, self.wants)
             return batch
         except WireError as error:
@@ -120,6 +124,9 @@ class Receiver:
         except Exception as error:  # a defect of ours on somebody's record: the loop goes on, the record is counted
             self.bad_frames[f"internal_{type(error).__name__}"] += 1
         return None
+
+    def _may_pack(self) -> bool:
+        return self.redactor.takes_rows and (self.takes_rows is None or self.takes_rows())
 
     def _check_owner(self, header: Header, message: zmq.Frame) -> None:
         """Refuses a frame that speaks for another user's producer. Raises WireError."""

@@ -130,7 +130,7 @@ class Roll:
         """Enters the records of a batch as collected; takes those out that had been before. Returns new losses."""
         member = self._member(change, batch.producer, batch.source)
         row = member.row
-        count = len(batch.records)
+        count = batch.count
         losses = self._expect(member, batch.first_seq)
         if batch.first_seq < row.next_seq and count:
             fresh = self._late(member, batch.first_seq, count)

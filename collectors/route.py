@@ -26,6 +26,7 @@ from logbus.collectors.delivery import Delivery, deliver, deliver_lines, refuse
 from logbus.collectors.encode import Encoded
 from logbus.collectors.filter import SinkFilter
 from logbus.collectors.format import Formatter
+from logbus.collectors.format.json import JsonFormat
 from logbus.collectors.histogram import Histogram
 from logbus.collectors.hold import LINES_A_TURN, Early, Hold, Settled
 from logbus.collectors.ledger import Change
@@ -303,6 +304,14 @@ class Router:
             wanted = taken if wanted is None else [one or other for one, other in zip(wanted, taken, strict=True)]
         return wanted
 
+    @property
+    def takes_rows(self) -> bool:
+        """Whether nobody here asks for more of a record than its call site and its line of JSON."""
+        return all(
+            type(route.formatter) is JsonFormat and route.filter.by_site and route.sampler is None
+            for route in self.routes
+        )
+
     def enter(self, change: Change, batches: Sequence[Batch]) -> list[Delivery]:
         """Books batches in the rows of the sinks, and returns what goes to their queues after the commit.
 
@@ -313,13 +322,13 @@ class Router:
         if self._due_at() <= now:
             # What ends must keep up with what comes, or it would be held beyond its time until memory is full.
             holds = sum([isinstance(route.sampler, Hold) for route in self.routes])
-            most = LINES_A_TURN // max(1, holds) + sum([len(batch.records) for batch in batches])
+            most = LINES_A_TURN // max(1, holds) + sum([batch.count for batch in batches])
             for route in self.routes:
                 self._hear(route, now)
                 deliveries += route.settle(now, most)
         formats = [id(route.formatter) for route in self.routes]
         for batch in batches:
-            total = len(batch.records)
+            total = batch.count
             if not total:
                 continue
             choices = [self._select(route, batch) for route in self.routes]

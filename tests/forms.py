@@ -1,4 +1,4 @@
-"""Both forms of what exists twice: the Python of a producer, the reference, and the compiled part beside it."""
+"""Both forms of what exists twice: the Python of a producer or a collector, the reference, and the compiled part."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgpack
 import pytest
 
+from logbus.collectors.compiled import NATIVE as LINES
 from logbus.producers.buffer import Buffer, Entry
 from logbus.producers.compiled import NATIVE
 from logbus.producers.handler import LogbusHandler
@@ -15,6 +16,9 @@ from logbus.producers.take import Taker
 
 #: On what needs the compiled part. That it is there wherever it can be built is what ``unit/test_compiled.py`` holds.
 needs_compiled = pytest.mark.skipif(NATIVE is None, reason="no compiled part here, or LOGBUS_PURE_PYTHON is set")
+
+#: The same of the collector's.
+needs_lines = pytest.mark.skipif(LINES is None, reason="no compiled part here, or LOGBUS_PURE_PYTHON is set")
 
 #: For ``pytest.mark.parametrize`` and for ``params=``: the names are the ids by which ``make sanitize`` finds tests.
 FORMS: Final = ("python", pytest.param("compiled", marks=needs_compiled))

@@ -19,7 +19,7 @@ plain ASCII only.
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -36,7 +36,12 @@ from logbus.collectors.format.base import (
     split_time,
 )
 from logbus.collectors.format.names import Names
+from logbus.collectors.packed import Packed
+from logbus.collectors.redaction.work import MASK
 from logbus.levels import STANDARD_LEVELS
+
+if TYPE_CHECKING:
+    from logbus.collectors._native import Rows
 
 #: Call sites, each of one thread of one worker, whose parts of a line are remembered, and the bytes of these parts. Of
 #: each format: thirty sinks may have one each, and where threads don't repeat all of it is in vain.
@@ -58,6 +63,16 @@ class JsonFormat:
     def __init__(self, names: Names | None = None) -> None:
         self._names = names = names or Names()
         self._opening = f"\n{{{_quoted(names['timestamp'])}:".replace("%", "%%")
+        #: What the compiled part has to know of all lines.
+        self._style = (
+            f'{{{_quoted(names["timestamp"])}:"'.encode(),
+            _encoder.encode(EMPTY_MESSAGE),
+            _encoder.encode(MASK),
+            f",{_quoted(names['extra'])}:{{".encode(),
+            _encoder.encode,
+        )
+        #: By a record's key, what stands before its value, and whether that is at the top of a line.
+        self._keys: dict[str, tuple[bytes, bool]] = {}
         self._message = b"," + _encoder.encode(names["message"]) + b":"
         self._static = b"," + _encoder.encode(names.static)[1:-1] if names.static else b""
         self._rate = b"," + _encoder.encode(names["sample_rate"]) + b":"
@@ -68,6 +83,8 @@ class JsonFormat:
 
     def encode(self, batch: Batch) -> bytes:
         """The lines of the batch: one JSON object for each record, in UTF-8, each with its newline."""
+        if isinstance(batch, Packed) and batch.rows is not None:
+            return self._encode_rows(batch, batch.rows)
         write = _encoder.encode_into
         # Whether a dict of promoted fields can be written as it is, and whether all records have such.
         as_they_are = self._names.promoted_as_they_are
@@ -94,7 +111,7 @@ class JsonFormat:
                 pair = thread, record.site
                 if (both := made.get(pair)) is None:
                     both = made[pair] = self._parts(batch.source, batch.sites[record.site], batch.threads[thread])
-                found = parts[record.site] = opens + both[0], both[1]
+                found = parts[record.site] = opens + both[0].replace(b"%", b"%%"), both[1]
             opening, tail = found
             out += opening % micros
             write(record.message or EMPTY_MESSAGE, out, -1)
@@ -117,6 +134,30 @@ class JsonFormat:
             del out[0]  # each line began with the newline of the one before
         return safe_lines(bytes(out))
 
+    def _encode_rows(self, batch: Packed, rows: Rows) -> bytes:
+        """The same, by the compiled part; the records that it leaves are written here, and put in their places."""
+        strange = batch.left_to_python()
+        written = dict(zip(strange, lines(self.encode(batch.plain(strange))), strict=True)) if strange else {}
+        source, sites, threads = batch.source, batch.sites, batch.threads
+
+        def parts(site: int, thread: int) -> tuple[bytes, bytes]:
+            return self._parts(source, sites[site], threads[thread])
+
+        keys = [self._keys.get(key) or self._key(key) for key in rows.fields()]
+        return safe_lines(rows.encode(self._style, parts, keys, written, batch.chosen))
+
+    def _key(self, key: str) -> tuple[bytes, bool]:
+        name = self._names.promoted.get(key)
+        if name is None:
+            found = _encoder.encode(key) + b":", False
+        else:
+            found = _encoder.encode(name) + b":", True
+        if len(self._keys) >= _PARTS_KEPT:
+            self._keys.clear()
+        if len(key) <= _PART_BYTES:
+            self._keys[key] = found
+        return found
+
     def stamp(self, line: bytes, rate: float) -> bytes:
         """The line with its ``sample_rate``, a number, at the end of its object."""
         return line[:-2] + self._rate + _encoder.encode(rate) + b"}\n"
@@ -135,12 +176,12 @@ class JsonFormat:
         return parts
 
     def _lead(self, site: Site) -> bytes:
-        """From the end of the timestamp up to the message, as a part of a ``%`` template."""
+        """From the end of the timestamp up to the message."""
         names = self._names
         fields: dict[str, Any] = {names["level"]: level_name(site)}
         if STANDARD_LEVELS.get(site.level_name) != site.level_no:
             fields[names["level_no"]] = site.level_no
-        return (b"," + _encoder.encode(fields)[1:-1] + self._message).replace(b"%", b"%%")
+        return b"," + _encoder.encode(fields)[1:-1] + self._message
 
     def _tail(self, source: Source, site: Site, thread: str) -> bytes:
         """From the end of the message up to what the record alone has."""

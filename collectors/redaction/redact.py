@@ -28,7 +28,11 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-from logbus.collectors.decode import Batch, Site, Source
+import msgspec
+
+from logbus.collectors.compiled import NATIVE
+from logbus.collectors.decode import Batch, Record, Site, Source
+from logbus.collectors.packed import Packed
 from logbus.collectors.redaction.leaves import (
     Changed,
     collect,
@@ -59,6 +63,7 @@ from logbus.collectors.unwanted import Wants, leave_out
 from logbus.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from logbus.collectors._native import Rows
     from logbus.collectors.redaction.eraser import Eraser
 
 __all__ = ["DEFAULT_FIELDS", "Redactor"]
@@ -70,6 +75,13 @@ _TEXT_CHARS: Final = 512
 
 #: Keys under which a pair stands as two: its key under the one, its value under the other.
 _NAMED: Final = (("name", "value"), ("key", "value"), ("header", "value"), ("Name", "Value"), ("Key", "Value"))
+
+
+#: Keys whose value another field may be the name of, and what the compiled part is told of keys.
+_VALUES: Final = frozenset(value for _, value in _NAMED)
+_VERDICTS: Final = {Verdict.PLAIN: 0, Verdict.SECRET: 1, Verdict.UNLESS_NUMBER: 2}
+_STRANGE: Final = 3
+_json = msgspec.json.Encoder().encode
 
 
 class Redactor:
@@ -91,6 +103,9 @@ class Redactor:
         self._clean: set[str] = set()
         #: What suspicious texts become: many of them stay as they are.
         self._known: dict[str, str] = {}
+        #: What is known of the keys of fields, as the compiled part is told it, and texts that it has met.
+        self._judged: dict[str, int] = {}
+        self._memo: Any = NATIVE.Memo(_TEXTS_KEPT, _TEXT_CHARS) if NATIVE is not None else None
         #: Call sites of which no name has to be masked.
         self._clean_sites: set[Site] = set()
 
@@ -104,11 +119,21 @@ class Redactor:
         ``wants`` is asked for the call sites whose records somebody may want. Those of the others become empty: what
         is not looked at does not stay.
         """
-        work = Work(len(batch.records))
+        work = Work(batch.count)
         self._redact_names(batch, work)
-        records = batch.records
-        if wants is not None and (wanted := wants(batch)) is not None:
-            records = leave_out(batch, wanted)
+        wanted = wants(batch) if wants is not None else None
+        if isinstance(batch, Packed) and batch.rows is not None:
+            self._redact_rows(batch, batch.rows, wanted, work)
+            return
+        records = batch.records if wanted is None else leave_out(batch, wanted)
+        self._redact_records(records, work)
+
+    @property
+    def takes_rows(self) -> bool:
+        """Whether it can redact a :class:`~logbus.collectors.packed.Packed` batch without its records."""
+        return not self._erasers
+
+    def _redact_records(self, records: list[Record], work: Work) -> None:
         extras = [record.extra for record in records if record.extra]
         keys: set[str] = set().union(*extras)
         columns = columns_of(keys, extras)
@@ -147,6 +172,53 @@ class Redactor:
                 record.extra = record.extra and renamed(record.extra, changed)
         for record in rare:
             replace_raised(record.exception, changed)
+
+    def _redact_rows(self, batch: Packed, rows: Rows, wanted: Sequence[bool] | None, work: Work) -> None:
+        """The same where the records stay in their frame: texts are asked for by their bytes, few become objects."""
+        memo = self._memo
+        if wanted is not None:
+            batch.leave_out(wanted)
+        rows.judge(self._judge(rows.fields(), work))
+        strange = batch.take_strange()
+        whole = rows.look(memo)
+        if b"@" in whole:
+            texts = rows.holding(b"@")
+            for text, new in mask_lone_urls(texts, self._signs, work).items():
+                rows.become(texts[text], None if new == text else _json(new), memo)
+            whole = rows.look(memo)
+        search = self._probe.search
+        match = search(whole)
+        suspects: dict[str, int] = {}
+        while match is not None:
+            # A match may begin with the newline before its text, and is then found again in that text.
+            number, text, end = rows.found(match.start() + 1)
+            suspects[text] = number
+            match = search(whole, end - 1)
+        for text in sorted(suspects, key=len):  # a giant that takes all the steps there are comes last
+            new = self._mask(text, work)
+            known = len(text) <= _TEXT_CHARS and not work.overrun
+            rows.become(suspects[text], None if new == text else _json(new), memo if known else None)
+        rows.settle(memo)
+        if strange:
+            self._redact_records(strange, work)
+        batch.redacted(lambda whole: self.redact(whole, None if wanted is None else lambda _: wanted))
+
+    def _judge(self, keys: list[str], work: Work) -> bytes:
+        """What is known of each key, in a byte: its verdict, or that its records are to be looked at one by one."""
+        known = self._judged
+        if unmet := {key for key in keys if key not in known}:
+            if len(known) + len(unmet) > _TEXTS_KEPT:
+                known.clear()
+                unmet = set(keys)
+            changed = self._changed(set(), set(unmet), set(), work)
+            found = {
+                key: _STRANGE if key in changed or key in _VALUES else _VERDICTS[self._keys.verdict(key)]
+                for key in unmet
+            }
+            if work.overrun or len(found) > _TEXTS_KEPT or sum(map(len, unmet)) > _TEXT_CHARS * len(unmet):
+                return bytes([found[key] if key in found else known[key] for key in keys])
+            known.update(found)
+        return bytes([known[key] for key in keys])
 
     def source(self, source: Source, names: list[str] | None = None) -> None:
         """Masks who speaks, and the names of loggers that he speaks of, in place: what comes without records."""

@@ -175,7 +175,7 @@ PyObject *lc_look(PyObject *object, PyObject *argument)
     uint32_t *starts = PyMem_RawRealloc(self->starts, (waits + (size_t)1) * sizeof *starts);
     if (starts != NULL)
         self->starts = starts;
-    if (waiting == NULL || starts == NULL || bytes > INT32_MAX) {
+    if (waiting == NULL || starts == NULL) {
         self->waits = 0;
         return PyErr_NoMemory();
     }

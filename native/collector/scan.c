@@ -8,6 +8,9 @@
 
 #include <string.h>
 
+/* Bytes of a payload, and no number of anything in it comes near the end of 32 bits. A frame has 256 KiB at most. */
+#define MOST_BYTES (16 * 1024 * 1024)
+
 typedef const unsigned char *place;
 
 /* The outcomes of reading: it was taken; it is not for us (nothing is raised); an exception. */
@@ -215,7 +218,7 @@ static int room_for_pairs(lc_rows *self, uint64_t more)
     uint64_t room = self->pair_room ? self->pair_room : 256;
     while (room < wanted)
         room *= 2;
-    lc_pair *pairs = room > UINT32_MAX / 2 ? NULL : PyMem_RawRealloc(self->pairs, room * sizeof *pairs);
+    lc_pair *pairs = PyMem_RawRealloc(self->pairs, room * sizeof *pairs);
     if (pairs == NULL) {
         PyErr_NoMemory();
         return -1;
@@ -429,7 +432,7 @@ PyObject *lc_scan(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t
         return NULL;
     outcome scanned = RAISED;
     if (PyObject_GetBuffer(args[0], &self->frame, PyBUF_SIMPLE) == 0)
-        scanned = self->frame.len > INT32_MAX ? STRANGE : scan_payload(self, records);
+        scanned = self->frame.len > MOST_BYTES ? STRANGE : scan_payload(self, records);
     if (scanned == TAKEN)
         return (PyObject *)self;
     Py_DECREF(self);

@@ -85,10 +85,6 @@ static void place(lc_texts *texts, uint32_t number)
 
 static int make_room(lc_texts *texts)
 {
-    if (texts->count > UINT32_MAX / 4) {
-        PyErr_NoMemory();
-        return -1;
-    }
     uint32_t room = texts->room * 2;
     lc_text *more = PyMem_RawRealloc(texts->texts, (size_t)room * sizeof *more);
     if (more == NULL) {

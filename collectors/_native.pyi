@@ -46,10 +46,13 @@ class Rows:
         """The records that are Python's, in msgpack, by their places."""
 
     def look(self, memo: Memo, /) -> bytes:
-        """The texts that ``memo`` doesn't know and nobody has spoken of, each once, joined by newlines."""
+        """The texts that ``memo`` doesn't know and nobody has spoken of, joined by newlines.
 
-    def holding(self, byte: bytes, /) -> dict[str, int]:
-        """Those of the last :meth:`look` that have this byte in them, and their numbers."""
+        Each once, nearly: one for which the table has no place has a number for each time that it stands somewhere.
+        """
+
+    def holding(self, byte: bytes, /) -> dict[int, str]:
+        """Those of the last :meth:`look` that have this byte in them, by their numbers."""
 
     def found(self, position: int, /) -> tuple[int, str, int]:
         """The number and the text of the one at a place of the last :meth:`look`, and where the next one begins."""

@@ -183,21 +183,24 @@ class Redactor:
         whole = rows.look(memo)
         if b"@" in whole:
             texts = rows.holding(b"@")
-            for text, new in mask_lone_urls(texts, self._signs, work).items():
-                rows.become(texts[text], None if new == text else _json(new), memo)
+            lone = mask_lone_urls(dict.fromkeys(texts.values()), self._signs, work)
+            for number, text in texts.items():  # several may be of one text
+                if (new := lone.get(text)) is not None:
+                    rows.become(number, None if new == text else _json(new), memo)
             whole = rows.look(memo)
         search = self._probe.search
         match = search(whole)
-        suspects: dict[str, int] = {}
+        suspects: dict[str, list[int]] = {}
         while match is not None:
             # A match may begin with the newline before its text, and is then found again in that text.
             number, text, end = rows.found(match.start() + 1)
-            suspects[text] = number
+            suspects.setdefault(text, []).append(number)
             match = search(whole, end - 1)
         for text in sorted(suspects, key=len):  # a giant that takes all the steps there are comes last
             new = self._mask(text, work)
             known = len(text) <= _TEXT_CHARS and not work.overrun
-            rows.become(suspects[text], None if new == text else _json(new), memo if known else None)
+            for number in suspects[text]:
+                rows.become(number, None if new == text else _json(new), memo if known else None)
         rows.settle(memo)
         if strange:
             self._redact_records(strange, work)

@@ -214,11 +214,11 @@ PyObject *lc_holding(PyObject *object, PyObject *byte)
         const lc_text *text = &self->texts.texts[self->waiting[one]];
         if (memchr(text->bytes, *PyBytes_AS_STRING(byte), text->length) == NULL)
             continue;
-        PyObject *key = str_of(text), *number = PyLong_FromUnsignedLong(self->waiting[one]);
-        if (key == NULL || number == NULL || PyDict_SetItem(found, key, number) < 0)
+        PyObject *number = PyLong_FromUnsignedLong(self->waiting[one]), *value = str_of(text);
+        if (number == NULL || value == NULL || PyDict_SetItem(found, number, value) < 0)
             Py_CLEAR(found);
-        Py_XDECREF(key);
         Py_XDECREF(number);
+        Py_XDECREF(value);
     }
     return found;
 }

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#define PROBES 32
+#define PROBES 12
 #define LEAST_CELLS 1024
 
 static uint64_t seed;

@@ -195,6 +195,23 @@ def test_what_nobody_wants_is_not_looked_at() -> None:
     assert rows.look(NATIVE.Memo(9, 9)) == b"kept\nboth"
 
 
+@pytest.mark.parametrize("secret", ["http://u:s{}@h", "via http://u:s{}@h now"])
+def test_a_secret_without_a_place_in_the_table_is_masked_everywhere(secret: str) -> None:
+    """Where a table of many texts has no place near by, a text has several numbers, and is masked under each."""
+    each, many = 10, 6500
+    records: list[list[Any]] = [
+        [0, 0, 0, "", {f"k{field}": secret.format(at % many * each + field) for field in range(each)}, None, None]
+        for at in range(2 * many)
+    ]
+    batch = unpack(header(len(records)), wire.pack_payload(payload_of(*records)))
+    assert batch is not None
+    assert batch.rows is not None
+    assert batch.rows.look(NATIVE.Memo(1, 1)).count(b"\n") >= each * many  # more than there are different ones
+    Redactor().redact(batch)
+    data = JsonFormat().encode(batch)
+    assert (data.count(b"***"), data.count(b"u:s")) == (2 * each * many, 0)
+
+
 def test_frames_leave_nothing() -> None:
     """However many frames are looked through, memory comes back, that of the compiled part too."""
     redactor, form = Redactor(), JsonFormat()

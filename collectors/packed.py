@@ -11,7 +11,7 @@ is left to it whole, so that there is one place that says what is wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -21,6 +21,10 @@ from logbus.wire import Header
 
 if TYPE_CHECKING:
     from logbus.collectors._native import Rows
+
+
+#: The share of unusual records beyond which a frame is Python's as a whole: one by one they cost more than together.
+STRANGE: Final = 0.5
 
 
 class _Tables(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -141,15 +145,17 @@ class Packed(Batch):
         return Batch(self.producer, self.first_seq, self.source, self.sites, self.threads, records, [])
 
 
-def unpack(header: Header, payload: bytes | memoryview) -> Packed | None:
+def unpack(header: Header, payload: bytes | memoryview, *, strange: float = STRANGE) -> Packed | None:
     """The batch of a DATA frame's payload; None where it is Python's: always, if nothing is compiled here.
 
-    Never raises on a payload.
+    ``strange`` is the share of unusual records beyond which it is. Never raises on a payload.
     """
     if NATIVE is None:
         return None
     try:
         rows: Any = NATIVE.scan(payload, header.count)
-        return Packed(header, payload, rows) if rows is not None else None
+        if rows is None or len(rows.unusual()) > strange * header.count:
+            return None
+        return Packed(header, payload, rows)
     except Exception:  # what is wrong with it, and whether anything is, Python says
         return None

@@ -65,7 +65,7 @@ def test_a_frame_is_decoded_where_nothing_is_compiled(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(("nested", "takes"), [(0, True), (2, True), (3, False), (4, False)])
 def test_a_frame_of_mostly_unusual_records_is_pythons(nested: int, takes: bool) -> None:
     """Records that Python takes one by one cost more than a frame that it takes whole."""
-    records = [[0, 0, 0, "m", None, {"n": []} if at < nested else None, None] for at in range(4)]
+    records: list[list[Any]] = [[0, 0, 0, "m", None, {"n": []} if at < nested else None, None] for at in range(4)]
     assert (unpack(header(4), wire.pack_payload(payload_of(*records))) is not None) is takes
 
 

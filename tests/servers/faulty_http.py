@@ -98,7 +98,7 @@ class FaultyHttp:
 
     def report(self) -> dict[str, Any]:
         """Counts: ``requests`` that were read, ``accepted``, ``records`` (lines) of these, ``muted`` (requests
-        that were read and get no answer), ``connections``, ``trapped``.
+        that were read and get no answer), ``connections`` and how many of them are ``open``, ``trapped``.
 
         ``statuses`` says how many answers had which code, ``sizes`` the lines of each request, and ``last`` is the head
         of the last one: ``method``, ``path``, ``headers`` with names in lower case.
@@ -174,7 +174,7 @@ class _Server:
     def report(self) -> dict[str, Any]:
         with self.lock:
             names = ("requests", "accepted", "records", "muted", "connections", "trapped")
-            counts = {name: self.counts[name] for name in names}
+            counts = {name: self.counts[name] for name in names} | {"open": len(self.connections)}
             return {**counts, "statuses": dict(self.statuses), "sizes": list(self.sizes), "last": self.last}
 
     def order(self, order: dict[str, Any]) -> None:

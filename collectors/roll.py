@@ -9,6 +9,8 @@ once nothing of the dead can still arrive: what waits in the record socket is ne
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import time
 from collections.abc import Callable, Iterable, Set as AbstractSet
 from dataclasses import dataclass, field
@@ -28,6 +30,10 @@ LIVE_S: Final = 3.0
 #: Seconds that a producer has to be dead, and unheard, before its row is closed: its last frames take some time from
 #: the kernel into our socket.
 QUIET_S: Final = 0.2
+#: Quiet workers that are looked at in each sweep, and the seconds in which all are, if they are more: to look at one is
+#: to open its page.
+LOOKS: Final = 32
+LOOK_S: Final = 1.0
 #: The collector's own row, one for all its lives.
 OWN: Final = b"\xff" * 16
 #: Lost ranges remembered per worker, in case a frame comes late after all.
@@ -60,6 +66,8 @@ class Member:
     said_bye: bool = False
     #: Whether its process was there, by the lock on its page, at the last look at one that is quiet.
     lives: bool = False
+    #: Monotonic seconds of that look.
+    looked: float = -math.inf
     gaps: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -169,7 +177,7 @@ class Roll:
             member.confirmed = mark.ledger, mark.level_version
         row.mark(time.time(), emitted=mark.emitted, sent=mark.sent, buffered=mark.buffered, dropped=mark.by_reason())
         # With a page there may be a last word after the BYE: it closes the row. Without, a restart has to know.
-        ended = bye and not row.in_flight and page_is_alive(self._path(producer)) is None
+        ended = bye and not row.in_flight and page_is_alive(self._page(producer)) is None
         row.state = "gone" if ended else "live"
         if not mark.exact:
             row.exact = False
@@ -192,15 +200,17 @@ class Roll:
         losses: list[Loss] = []
         now = time.monotonic()
         dead: dict[bytes, float] = {}
-        for producer, member in list(self._members.items()):
-            quiet = now - member.heard
-            if quiet < QUIET_S:
-                continue
-            alive = page_is_alive(self._path(producer))
-            member.lives = alive is True
+        for producer, member in self._to_look_at(now):
+            alive = page_is_alive(self._page(producer))
+            member.lives, member.looked = alive is True, now
             if alive is False:
                 dead[producer] = self._dead.get(producer, now)
-            elif alive is None and emptied and producer not in listeners and (member.said_bye or quiet > LIVE_S):
+            elif (
+                alive is None
+                and emptied
+                and producer not in listeners
+                and (member.said_bye or now - member.heard > LIVE_S)
+            ):
                 self._close_by_mark(member)
         for producer in self._dead_strangers():
             dead[producer] = self._dead.get(producer, now)
@@ -210,16 +220,29 @@ class Roll:
         self._ledger.fold(spare=self._members)
         return losses
 
+    def _to_look_at(self, now: float) -> list[tuple[bytes, Member]]:
+        """Workers that are quiet: those that were dead at the last look, and of the others as many as are due."""
+        quiet = [pair for pair in self._members.items() if now - pair[1].heard >= QUIET_S]
+        if len(quiet) <= LOOKS:
+            return quiet
+        dead = [pair for pair in quiet if pair[0] in self._dead]
+        others = sorted([pair for pair in quiet if pair[0] not in self._dead], key=lambda pair: pair[1].looked)
+        due = sum(now - member.looked >= LOOK_S for _, member in others)
+        return dead + others[: max(LOOKS, due)]
+
     def _dead_strangers(self) -> list[bytes]:
         """Producers that have left a page and were not heard, or not lately."""
         found: list[bytes] = []
+        known = {producer.hex() + SUFFIX for producer in self._members}
         with contextlib.suppress(OSError):
-            for path in self._pages.glob(f"*{SUFFIX}"):
+            for name in os.listdir(self._pages):
+                if name in known or not name.endswith(SUFFIX):
+                    continue
                 try:
-                    producer = bytes.fromhex(path.stem)
+                    producer = bytes.fromhex(name.removesuffix(SUFFIX))
                 except ValueError:
                     continue
-                if producer not in self._members and page_is_alive(path) is False:
+                if producer not in self._members and page_is_alive(f"{self._pages}/{name}") is False:
                     found.append(producer)
         return found
 
@@ -386,4 +409,7 @@ class Roll:
         return fresh
 
     def _path(self, producer: bytes) -> Path:
-        return self._pages / (producer.hex() + SUFFIX)
+        return Path(self._page(producer))
+
+    def _page(self, producer: bytes) -> str:
+        return f"{self._pages}/{producer.hex()}{SUFFIX}"

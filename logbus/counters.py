@@ -272,7 +272,7 @@ def read_page(path: Path) -> DeadPage:
     return DeadPage(path, data[8:24], meta, totals, alive, said_bye, welcomed)
 
 
-def page_is_alive(path: Path) -> bool | None:
+def page_is_alive(path: Path | str) -> bool | None:
     """Whether the producer of a page lives (its lock is held); None when there is no such page."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

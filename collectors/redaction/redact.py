@@ -226,8 +226,8 @@ class Redactor:
     def source(self, source: Source, names: list[str] | None = None) -> None:
         """Masks who speaks, and the names of loggers that he speaks of, in place: what comes without records."""
         names = names if names is not None else []
-        texts = {source.host, source.worker, source.app_name, *names}
-        changed = self._changed(set(), texts, set(), Work())
+        texts = {source.host, source.worker, source.app_name, *names}.difference(self._clean)
+        changed = self._changed(texts, set(texts), set(), Work()) if texts else None
         if changed:
             self._name(source, changed)
             names[:] = [changed.get(name, name) for name in names]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
+from logbus.collectors import roll
 from logbus.collectors.decode import Drop
-from logbus.collectors.roll import LIVE_S, Loss
+from logbus.collectors.roll import LIVE_S, LOOK_S, LOOKS, Loss
+from logbus.counters import page_is_alive
 from logbus.wire import COLLECTOR_LOST, HIGH_WATER_MARK, REJECTED
 from tests.frames import producer
 from tests.rolled import QUIET, Clock, Rolled, page
@@ -224,3 +226,37 @@ def test_whose_process_is_there_stands(rolled: Rolled, clock: Clock) -> None:
     rolled.mark(A, emitted=0, sent=0)
     rolled.sweep(after=LIVE_S + 1)
     assert not rolled.roll.stands(A, set())
+
+
+def test_a_crowd_is_looked_at_in_turns(rolled: Rolled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep looks at so many workers, and comes to each about once a second; the dead of a crowd are closed, too."""
+    crowd = [producer(number) for number in range(1, 3 * LOOKS + 1)]
+    for who in crowd:
+        rolled.mark(who, emitted=3, sent=0, buffered=3)
+    looked: list[str] = []
+
+    def look(path: str) -> bool | None:
+        looked.append(Path(path).name)
+        return page_is_alive(path)
+
+    monkeypatch.setattr(roll, "page_is_alive", look)
+    with ExitStack() as pages:
+        for who in crowd[:-1]:
+            pages.enter_context(closing(page(rolled, who, emitted=3, sent=0)))
+        with closing(page(rolled, crowd[-1], emitted=3, sent=0)):
+            rolled.sweep(after=QUIET)  # none was looked at before
+            assert len(looked) == len(set(looked)) == len(crowd)
+            looked.clear()
+            for _ in range(3):
+                rolled.sweep(after=LOOK_S / 4)
+            assert len(looked) == len(set(looked)) == len(crowd)
+            looked.clear()
+            rolled.sweep(after=LOOK_S + 1)
+            assert len(looked) == len(set(looked)) == len(crowd)
+        rolled.sweep(after=LOOK_S)
+        looked.clear()
+        losses = rolled.sweep(after=QUIET)
+        assert len(looked) == LOOKS + 1
+        assert (losses, rolled.row(crowd[-1]).state) == ([Loss("w1", "worker_lost", 3, 0)], "crashed")
+        assert [who for who in crowd if rolled.row(who).state == "live"] == crowd[:-1]
+        assert rolled.balanced()

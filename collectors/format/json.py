@@ -1,8 +1,8 @@
 r"""A record as one line of JSON: what ``logbus record-schema`` describes.
 
 Most of a line is the same for all records of a call site: twelve of its fields, and nearly all of a thirteenth, the
-time. They are encoded once per call site and thread of a worker, remembered, and spliced between what differs: to
-encode them anew for each batch would cost a record as much as all the rest of its line. A line is made of
+time. They are encoded once per call site, and once per thread of a worker, remembered, and spliced between what
+differs: to encode them anew for each batch would cost a record as much as all the rest of its line. A line is made of
 
     {"timestamp":"…","level":…,"message": | "…" | ,"logger":…,"app_name":… | ,"request_id":…,"extra":{…}}
 
@@ -43,14 +43,13 @@ from logbus.levels import STANDARD_LEVELS
 if TYPE_CHECKING:
     from logbus.collectors._native import Rows
 
-#: Call sites, each of one thread of one worker, whose parts of a line are remembered, and the bytes of these parts. Of
-#: each format: thirty sinks may have one each, and where threads don't repeat all of it is in vain.
+#: Call sites, threads of workers, and keys, whose parts of a line are remembered, so many of each, and the bytes of
+#: these parts. Of each format: thirty sinks may have one each, and where threads don't repeat it is in vain.
 _PARTS_KEPT: Final = 1024
 _PART_BYTES: Final = 1024
 
 _PROMOTED: Final = frozenset(PROMOTED)
 _COMMA: Final = ord(",")
-_NONE: Final[dict[Site, tuple[bytes, bytes]]] = {}
 _encoder = msgspec.json.Encoder()
 _read = msgspec.json.Decoder().decode
 
@@ -76,10 +75,9 @@ class JsonFormat:
         self._message = b"," + _encoder.encode(names["message"]) + b":"
         self._static = b"," + _encoder.encode(names.static)[1:-1] if names.static else b""
         self._rate = b"," + _encoder.encode(names["sample_rate"]) + b":"
-        #: By worker and thread, what stands before and behind the message of each of their call sites, and how many
-        #: these are.
-        self._known: dict[tuple[str, int, str, str, str], dict[Site, tuple[bytes, bytes]]] = {}
-        self._kept = 0
+        #: By call site, what stands before the message, and right behind it; by thread of a worker, what follows that.
+        self._sites: dict[Site, tuple[bytes, bytes]] = {}
+        self._sources: dict[tuple[str, int, str, str, str], bytes] = {}
 
     def encode(self, batch: Batch) -> bytes:
         """The lines of the batch: one JSON object for each record, in UTF-8, each with its newline."""
@@ -152,10 +150,8 @@ class JsonFormat:
             found = _encoder.encode(key) + b":", False
         else:
             found = _encoder.encode(name) + b":", True
-        if len(self._keys) >= _PARTS_KEPT:
-            self._keys.clear()
         if len(key) <= _PART_BYTES:
-            self._keys[key] = found
+            _keep(self._keys, key, found)
         return found
 
     def stamp(self, line: bytes, rate: float) -> bytes:
@@ -164,16 +160,18 @@ class JsonFormat:
 
     def _parts(self, source: Source, site: Site, thread: str) -> tuple[bytes, bytes]:
         """What all lines of a call site have before and behind their message, on this thread of this worker."""
+        found = self._sites.get(site)
+        if found is None:
+            found = self._lead(site), self._place(site)
+            if len(found[0]) + len(found[1]) <= _PART_BYTES:
+                _keep(self._sites, site, found)
         of = source.host, source.pid, source.worker, source.app_name, thread
-        parts = self._known.get(of, _NONE).get(site)
-        if parts is None:
-            parts = self._lead(site), self._tail(source, site, thread)
-            if len(parts[0]) + len(parts[1]) <= _PART_BYTES:
-                if self._kept >= _PARTS_KEPT:
-                    self._known, self._kept = {}, 0
-                self._known.setdefault(of, {})[site] = parts
-                self._kept += 1
-        return parts
+        who = self._sources.get(of)
+        if who is None:
+            who = self._who(source, thread)
+            if len(who) <= _PART_BYTES:
+                _keep(self._sources, of, who)
+        return found[0], found[1] + who
 
     def _lead(self, site: Site) -> bytes:
         """From the end of the timestamp up to the message."""
@@ -183,8 +181,8 @@ class JsonFormat:
             fields[names["level_no"]] = site.level_no
         return b"," + _encoder.encode(fields)[1:-1] + self._message
 
-    def _tail(self, source: Source, site: Site, thread: str) -> bytes:
-        """From the end of the message up to what the record alone has."""
+    def _place(self, site: Site) -> bytes:
+        """From the end of the message up to the worker."""
         names = self._names
         fields = {
             names["logger"]: site.logger,
@@ -192,6 +190,13 @@ class JsonFormat:
             names["module"]: site.module,
             names["function"]: site.function,
             names["line"]: site.line,
+        }
+        return b"," + _encoder.encode(fields)[1:-1]
+
+    def _who(self, source: Source, thread: str) -> bytes:
+        """From the worker up to what the record alone has."""
+        names = self._names
+        fields = {
             names["process_id"]: source.pid,
             names["thread_name"]: thread,
             names["worker"]: source.worker,
@@ -246,6 +251,13 @@ def _escaped(line: bytes) -> bytes:
     if many_unsafe(text):
         return json.dumps(_read(text), separators=(",", ":")).encode() + b"\n"
     return UNSAFE_RUN.sub(json_escape, text).encode() + b"\n"
+
+
+def _keep(known: dict[Any, Any], key: Any, value: Any) -> None:
+    """Remembers one more; where they are too many, all others are forgotten."""
+    if len(known) >= _PARTS_KEPT:
+        known.clear()
+    known[key] = value
 
 
 def _quoted(text: str) -> str:

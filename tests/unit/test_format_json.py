@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -229,7 +231,7 @@ def test_formats_have_names() -> None:
 
 def test_a_call_site_is_known_by_all_that_its_lines_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered for one worker, thread or call site is not used for another; and it does not grow forever."""
-    monkeypatch.setattr(module, "_PARTS_KEPT", 8)
+    monkeypatch.setattr(module, "_PARTS_KEPT", 4)
     form = JsonFormat()
     payload = payload_of(_record())
     changes: list[tuple[list[Any], Any]] = [
@@ -242,31 +244,33 @@ def test_a_call_site_is_known_by_all_that_its_lines_say(monkeypatch: pytest.Monk
         of[at] = value
         seen.append(form.encode(batch_of(payload)))
         assert seen[-1] == JsonFormat().encode(batch_of(payload))
-        assert sum(map(len, form._known.values())) <= 8
+        assert 0 < len(form._sites) <= 4
+        assert 0 < len(form._sources) <= 4
     assert len(set(seen)) == len(seen)
 
 
 def test_long_names_of_a_call_site_are_not_remembered() -> None:
-    """A worker may send names of 200 kB."""
+    """A worker may send names of 200 kB, and have such itself."""
     form = JsonFormat()
     payload = payload_of(_record())
-    payload[1][0][0] = "x" * 2000
+    payload[0][0] = payload[1][0][0] = "x" * 2000
     assert form.encode(batch_of(payload)) == form.encode(batch_of(payload))
-    assert not form._known
+    assert not form._sites
+    assert not form._sources
 
 
 def test_names_are_written_once_for_a_batch_whose_records_are_of_many_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long ones too, which nothing remembers: else a small frame would keep the collector busy with its names."""
     form, calls = JsonFormat(), []
-    tail = form._tail
 
-    def counted(*of: Any) -> bytes:
-        calls.append(of)
-        return tail(*of)
+    def counted(name: str, write: Callable[..., bytes], *of: Any) -> bytes:
+        calls.append(name)
+        return write(*of)
 
-    monkeypatch.setattr(form, "_tail", counted)
+    for name in ("_lead", "_place", "_who"):
+        monkeypatch.setattr(form, name, partial(counted, name, getattr(form, name)))
     payload = payload_of(*[[second * 1_000_000, 0, 0, "m", None, None, None] for second in (1, 2, 1, 9)])
-    payload[1][0][0] = "x" * 2000
+    payload[0][0] = payload[1][0][0] = "x" * 2000
     encoded = form.encode(batch_of(payload))
     assert [json.loads(line)["timestamp"][17:19] for line in lines(encoded)] == ["01", "02", "01", "09"]
-    assert len(calls) == 1
+    assert calls == ["_lead", "_place", "_who"]

@@ -11,9 +11,9 @@ What makes a comparison of loggers unfair, and what is done about it here:
 - *somebody dropped*: what comes out is counted. A run in which a record is missing is void and in no figure.
 - *one hot call site*: there are ten texts, at a hundred call sites where one call is measured, and beside the runs
   flat out there are paced ones, whose caches are cold.
-- *one form for another*: logbus's log calls are compiled where there is an extension, and in Python where there is
-  none. Every process that is measured says which it has loaded (:mod:`benchmarks.compiled`), and has no figure when its
-  row names the other.
+- *one form for another*: logbus's log calls and its collector are compiled where there are extensions, and in Python
+  where there are none. Every process that is measured says which it has loaded (:mod:`benchmarks.compiled`), and has
+  no figure when its row names the other.
 - *no redaction on one side*: logbus redacts with its default rules, the peers don't. This favours the peers, and the
   tables say who does what with a record.
 

@@ -36,8 +36,8 @@ def machine() -> dict[str, Any]:
 
 
 def interpreter() -> dict[str, Any]:
-    """This interpreter: its version, how it was built, the form of logbus's log calls, and the version of every package
-    that it finds.
+    """This interpreter: its version, how it was built, the forms of logbus's log calls and of its collector, and the
+    version of every package that it finds.
     """
     built = sysconfig.get_config_var("CONFIG_ARGS") or ""
     return {
@@ -45,7 +45,8 @@ def interpreter() -> dict[str, Any]:
         "compiler": platform.python_compiler(),
         "pgo": "--enable-optimizations" in built,
         "lto": "--with-lto" in built,
-        "log_calls": form(),
+        "log_calls": form("producers"),
+        "collector": form("collectors"),
         "packages": {
             found.metadata["Name"]: found.version
             for found in sorted(metadata.distributions(), key=lambda found: found.metadata["Name"].lower())

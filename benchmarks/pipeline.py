@@ -9,6 +9,9 @@ A run of a variant has one of the plain collector beside it, now before and now 
 floor is taken: ratios are those of such pairs. A cost is the CPU time of the whole process, its writers and the thread
 that compresses included, until the last line is in its file and the last rotated file is compressed. At the end every
 ledger must account for every record.
+
+The plain collector and those that only rotate or rename leave records in their frame where the collector's part is
+compiled; a condition, a sample, another format or a user's pattern needs the records, and then the Python decodes them.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import contextlib
 import json
 import os
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +32,7 @@ from typing import Any, Final
 import zmq
 
 from benchmarks.command import asked
+from benchmarks.compiled import form_of
 from benchmarks.feed import END, Feeder, payloads
 from benchmarks.machine import machine
 from benchmarks.record import floor_seconds
@@ -210,9 +215,10 @@ def measure(size: Size, seed: int) -> dict[str, Any]:
 def render(document: Mapping[str, Any]) -> str:
     """The table for people."""
     plain = document["plain"]
+    before, after = document["machine"]["load_average_before"][0], document["load_average_after"][0]
+    form = f"; collectors are {document['collectors']}" if "collectors" in document else ""
     lines = [
-        f"{document['mode']} run; median (smallest-largest); load average "
-        f"{document['machine']['load_average_before'][0]:.1f} before, {document['load_average_after'][0]:.1f} after",
+        f"{document['mode']} run; median (smallest-largest); load average {before:.1f} before, {after:.1f} after{form}",
         "",
         "A collector's CPU µs per record, and the ratio to the plain one beside it",
         f"{PLAIN.name:40}{_shown(plain['cost'], 2):>24}",
@@ -242,6 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "mode": "tiny" if chosen.tiny else "quick",
         "seed": chosen.seed,
         "machine": where,
+        "collectors": form_of(Path(sys.executable), Path.cwd(), "collectors"),
         "load_average_after": list(os.getloadavg()),
         **figures,
         "bounds": [{"what": what, "value": value, "bound": BOUND, "held": value <= BOUND}],

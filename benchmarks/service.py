@@ -23,7 +23,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PATIENCE_S: Final = 30.0
 #: Seconds between looks.
 _LOOK_S: Final = 0.01
-#: The variable with which a process does without the compiled part of logbus.
+#: The variable with which a process does without the compiled parts of logbus.
 PURE_PYTHON: Final = "LOGBUS_PURE_PYTHON"
 
 _READY = re.compile(r"ready: records (\S+), control (\S+)$", re.MULTILINE)
@@ -38,7 +38,7 @@ def cpu_seconds(pid: int) -> float:
 def environment(directory: Path, *, pure: bool = False) -> dict[str, str]:
     """The environment of a child: this checkout first on its path, sockets and state in the run's own directory.
 
-    ``pure``: its log calls are in Python, whatever is built here.
+    ``pure``: all of logbus is in Python there, whatever is built here.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LOGBUS_")}
     # An installed package has its bytecode. Without it each process compiles what it imports: a start takes twice as

@@ -233,10 +233,10 @@ class Roll:
     def _dead_strangers(self) -> list[bytes]:
         """Producers that have left a page and were not heard, or not lately."""
         found: list[bytes] = []
-        known = {producer.hex() + SUFFIX for producer in self._members}
+        known = [producer.hex() + SUFFIX for producer in self._members]
         with contextlib.suppress(OSError):
-            for name in os.listdir(self._pages):
-                if name in known or not name.endswith(SUFFIX):
+            for name in set(os.listdir(self._pages)).difference(known):
+                if not name.endswith(SUFFIX):
                     continue
                 try:
                     producer = bytes.fromhex(name.removesuffix(SUFFIX))

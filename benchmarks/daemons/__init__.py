@@ -13,7 +13,8 @@ for one sample, in a directory of its own, as the current user. All runs of it h
 (``python -m benchmarks.daemons TASK``), which ends it, and whose process group is ended with the job in any case.
 
 A sample counts the records in the file when all is over. Where a collector is said to redact, no password of the
-reference records may be there, and where it is said not to, they must be, or the job fails.
+reference records may be there, and where it is said not to, they must be, or the job fails. It fails as well where
+logbus's collector, or workers of its, are of another form than the row says: compiled, or in Python.
 
 Nothing heavy is imported here: the peers' own processes import this package too.
 """

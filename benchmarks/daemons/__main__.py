@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 
-def _main(family: str, variant: str, directory: str, records: int, form: str) -> None:
+def _main(family: str, variant: str, directory: str, records: int, form: str, collector_form: str) -> None:
     from benchmarks.daemons import collector, end_to_end
 
     if family == collector.FAMILY:
-        sample = collector.measure(variant, Path(directory), records)
+        sample = collector.measure(variant, Path(directory), records, collector_form)
     else:
-        sample = end_to_end.measure(variant, Path(directory), records, form)
+        sample = end_to_end.measure(variant, Path(directory), records, form, collector_form)
     print(json.dumps(sample.document()))
 
 

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.daemons.bare``: the program ``logbus``, in which redaction leaves every batch as it is."""
+"""``python -m benchmarks.daemons.bare``: the program of ``own.py``, in which redaction leaves every batch as it is."""
 
 from __future__ import annotations
 
-from logbus.cli import main
+from benchmarks.daemons.own import run
 from logbus.collectors.redaction.redact import Redactor
 
 
@@ -12,4 +12,4 @@ def _leave(self: Redactor, *_: object) -> None:
 
 if __name__ == "__main__":
     setattr(Redactor, "redact", _leave)  # noqa: B010 (mypy refuses the assignment)
-    main()
+    run()

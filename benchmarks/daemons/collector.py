@@ -7,23 +7,25 @@ import time
 from pathlib import Path
 from typing import Final
 
+from benchmarks.compiled import expect
+from benchmarks.daemons import logbus
 from benchmarks.daemons.fluent_bit import FLUENT_BIT
 from benchmarks.daemons.lines import Lines
-from benchmarks.daemons.logbus import BARE, FRESH, LOGBUS
 from benchmarks.daemons.queue_listener import QUEUE_LISTENER
 from benchmarks.daemons.receiver import Daemon
 from benchmarks.daemons.rsyslog import RSYSLOG
 from benchmarks.daemons.socket_server import SOCKET_SERVER
 from benchmarks.daemons.syslog_ng import SYSLOG_NG
 from benchmarks.record import floor_seconds
-from benchmarks.suite.sample import Sample
+from benchmarks.suite.sample import IN_PYTHON, Sample
 
 FAMILY: Final = "collector"
 #: By the name that the tables have.
 DAEMONS: Final[dict[str, Daemon]] = {
-    "logbus": LOGBUS,
-    "logbus_fresh": FRESH,
-    "logbus_bare": BARE,
+    "logbus": logbus.LOGBUS,
+    f"logbus{IN_PYTHON}": logbus.IN_PYTHON,
+    "logbus_fresh": logbus.FRESH,
+    "logbus_bare": logbus.BARE,
     "cookbook socket server": SOCKET_SERVER,
     "multiprocessing.Queue + QueueListener": QUEUE_LISTENER,
     **RSYSLOG,
@@ -36,14 +38,15 @@ _WARM_UP: Final = 800
 _FLOORS: Final = 3
 
 
-def measure(variant: str, directory: Path, records: int) -> Sample:
-    """Starts the collector, feeds it, and ends it.
+def measure(variant: str, directory: Path, records: int, form: str = "") -> Sample:
+    """Starts the collector, feeds it, and ends it. ``form`` is that of logbus's collector.
 
-    Raises RuntimeError when it does not start, or its file is not what is said of it.
+    Raises RuntimeError when it does not start, has another form, or its file is not what is said of it.
     """
     daemon = DAEMONS[variant]
     with daemon.start(directory) as receiver:
         assert receiver.prepare is not None
+        expect(form, "collectors", receiver.form)
         lines = Lines(receiver.file)
         warm, send = receiver.prepare(_WARM_UP), receiver.prepare(records)
         warm()
@@ -63,6 +66,7 @@ def measure(variant: str, directory: Path, records: int) -> Sample:
         {"process_us": statistics.median(floors) * 1e6},
         records,
         lines.lost(_WARM_UP + records),
+        receiver.form,
     )
 
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.daemons import workers
+from benchmarks.compiled import expect
+from benchmarks.daemons import logbus, workers
 from benchmarks.daemons.collector import floor, judge
 from benchmarks.daemons.fluent_bit import FLUENT_BIT
 from benchmarks.daemons.lines import Lines
-from benchmarks.daemons.logbus import LOGBUS
 from benchmarks.daemons.loguru import LOGURU
 from benchmarks.daemons.queue_listener import QUEUE_LISTENER
 from benchmarks.daemons.receiver import WORKERS, Daemon
@@ -46,10 +46,10 @@ class Way:
 
 #: By the name that the tables have.
 WAYS: Final[dict[str, Way]] = {
-    "handler": Way(workers.handler, LOGBUS),
-    "fast": Way(workers.fast, LOGBUS),
-    f"handler{IN_PYTHON}": Way(workers.handler_in_python, LOGBUS),
-    f"fast{IN_PYTHON}": Way(workers.fast_in_python, LOGBUS),
+    "handler": Way(workers.handler, logbus.LOGBUS),
+    "fast": Way(workers.fast, logbus.LOGBUS),
+    f"handler{IN_PYTHON}": Way(workers.handler_in_python, logbus.IN_PYTHON),
+    f"fast{IN_PYTHON}": Way(workers.fast_in_python, logbus.IN_PYTHON),
     "multiprocessing.Queue": Way(workers.queue_handler, QUEUE_LISTENER, 16_000),
     "SocketHandler": Way(workers.socket_handler, SOCKET_SERVER, 12_000),
     "SysLogHandler, rsyslog": Way(workers.syslog_handler, RSYSLOG_LOCAL, 20_000),
@@ -58,14 +58,16 @@ WAYS: Final[dict[str, Way]] = {
 }
 
 
-def measure(variant: str, directory: Path, records: int, form: str = "") -> Sample:
-    """Starts collector and workers, has these log, and ends them. ``form`` is that of logbus's log calls in them.
+def measure(variant: str, directory: Path, records: int, form: str = "", collector_form: str = "") -> Sample:
+    """Starts collector and workers, has these log, and ends them.
 
-    Raises RuntimeError when one of them fails or has another form, or the file is not what is said of the collector.
+    ``form`` is that of logbus's log calls in the workers, ``collector_form`` that of its collector. Raises RuntimeError
+    when one of them fails or has another form, or the file is not what is said of the collector.
     """
     way = WAYS[variant]
     with contextlib.ExitStack() as stack:
         receiver = stack.enter_context(way.daemon.start(directory))
+        expect(collector_form, "collectors", receiver.form)
         lines = Lines(receiver.file)
         each = records // WORKERS
         warm = min(each, WARM_UP)
@@ -100,5 +102,5 @@ def measure(variant: str, directory: Path, records: int, form: str = "") -> Samp
         {"process_us": statistics.median(floors) * 1e6},
         records,
         lines.lost(WORKERS * warm + records),
-        form,
+        form if form == collector_form else f"log calls {form}, collector {collector_form}",
     )

@@ -6,6 +6,9 @@ with proxies that have a session for each request.
 
 ``logbus_bare`` is no configuration that a user could write: the stage is taken out of the program before it starts, so
 that its cost shows, and so that there is something to hold against collectors that don't redact.
+
+Each of them says what it has loaded, since an installation with a compiler has a collector whose records go from their
+frame to lines of JSON without becoming objects; the one in Python does without, as where there was no compiler.
 """
 
 from __future__ import annotations
@@ -30,6 +33,10 @@ from benchmarks.service import environment
 #: Records that are made where no text may repeat: whole frames, and more than the texts that redaction remembers.
 _FRESH: Final = 9_600
 _READY: Final = re.compile(r"ready: records (\S+), control \S+$", re.MULTILINE)
+#: The line of ``own.py``.
+_FORM: Final = re.compile("^collector: (compiled|in Python)$", re.MULTILINE)
+_OWN: Final = "benchmarks.daemons.own"
+_BARE: Final = "benchmarks.daemons.bare"
 
 
 def version() -> str:
@@ -38,8 +45,11 @@ def version() -> str:
 
 
 @contextlib.contextmanager
-def collector(directory: Path, module: str = "logbus", *, fresh: bool = False) -> Iterator[Receiver]:
-    """``logbus collector start`` with one JSON file, run by ``module``; ``fresh``: fed with texts that don't repeat."""
+def collector(directory: Path, module: str = _OWN, *, fresh: bool = False, pure: bool = False) -> Iterator[Receiver]:
+    """``logbus collector start`` with one JSON file, run by ``module``; ``fresh``: fed with texts that don't repeat.
+
+    ``pure``: without the compiled part.
+    """
     path, found = directory / "out.jsonl", ""
 
     def ready() -> bool:
@@ -50,7 +60,8 @@ def collector(directory: Path, module: str = "logbus", *, fresh: bool = False) -
 
     command = [sys.executable, "-m", module, "collector", "start", "--sink", f"file:{path}"]
     with contextlib.ExitStack() as stack:
-        program = stack.enter_context(Program(command, directory, environment(directory), ready))
+        program = stack.enter_context(Program(command, directory, environment(directory, pure=pure), ready))
+        form = _FORM.search(program.said())
         context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
         feeders: list[Feeder] = []
 
@@ -68,7 +79,9 @@ def collector(directory: Path, module: str = "logbus", *, fresh: bool = False) -
 
             return send
 
-        yield Receiver(path, program.cpu_seconds, program.peak_mib, prepare, found)
+        yield Receiver(
+            path, program.cpu_seconds, program.peak_mib, prepare, found, form=form[1] if form else "not said"
+        )
         for feeder in feeders:
             feeder.close()  # the collector's end would wait for their last word
 
@@ -78,7 +91,11 @@ def _fresh(directory: Path) -> contextlib.AbstractContextManager[Receiver]:
 
 
 def _bare(directory: Path) -> contextlib.AbstractContextManager[Receiver]:
-    return collector(directory, "benchmarks.daemons.bare")
+    return collector(directory, _BARE)
+
+
+def _in_python(directory: Path) -> contextlib.AbstractContextManager[Receiver]:
+    return collector(directory, pure=True)
 
 
 LOGBUS: Final = Daemon(
@@ -86,6 +103,15 @@ LOGBUS: Final = Daemon(
     "decodes and checks every field, redacts, keeps the ledger, writes fields as JSON",
     redacts=True,
     version=version,
+    ours=True,
+)
+IN_PYTHON: Final = Daemon(
+    _in_python,
+    "the same without a compiler: every record becomes an object",
+    redacts=True,
+    version=version,
+    ours=True,
+    pure=True,
 )
 FRESH: Final = Daemon(
     _fresh,
@@ -93,9 +119,11 @@ FRESH: Final = Daemon(
     redacts=True,
     records=40_000,
     version=version,
+    ours=True,
 )
 BARE: Final = Daemon(
     _bare,
     "logbus with its redaction taken out, which no configuration can do: decodes, keeps the ledger, writes JSON",
     version=version,
+    ours=True,
 )

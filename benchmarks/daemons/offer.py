@@ -8,18 +8,17 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks.compiled import Form, form_of
+from benchmarks.compiled import PARTS, Form, Part, form_of
 from benchmarks.daemons import collector, end_to_end
-from benchmarks.daemons.logbus import LOGBUS
 from benchmarks.daemons.receiver import Daemon
 from benchmarks.service import environment
 from benchmarks.suite.job import Bench, Job
-from benchmarks.suite.sample import IN_PYTHON, Sample
+from benchmarks.suite.sample import Sample
 
 #: Seconds that a sample may take.
 _TIMEOUT_S: Final = 180.0
@@ -50,10 +49,10 @@ print(json.dumps(found))
 
 @dataclass(frozen=True, slots=True)
 class _Here:
-    """What the interpreter of the workers has: versions by distribution, and the form of logbus's log calls."""
+    """What the interpreter of what is measured has: versions by distribution, and the forms of logbus's parts."""
 
     versions: dict[str, str]
-    form: Form
+    forms: dict[Part, Form]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +70,23 @@ class _Wanted:
         return f"{self.family}/{self.variant}"
 
     @property
-    def _pure(self) -> bool:
-        return self.variant.endswith(IN_PYTHON)
+    def _parts(self) -> tuple[Part, ...]:
+        """What of logbus takes part."""
+        if not self.daemon.ours:
+            return ()
+        return PARTS if self.family == end_to_end.FAMILY else ("collectors",)
 
     def lacks(self, here: _Here) -> str:
         """Why it can't be measured here; empty where it can."""
         if self.distribution and self.distribution not in here.versions:
             return f"{self.distribution} is not installed"
-        if self._pure and here.form == "in Python":
+        if self.daemon.pure and all(here.forms[part] == "in Python" for part in self._parts):
             return "nothing is compiled here: all of logbus is in Python"
         return self.daemon.absent()
 
-    def form(self, here: _Here) -> str:
-        """What its workers' log calls must be; empty where they are not logbus's."""
-        if self.family != end_to_end.FAMILY or self.daemon is not LOGBUS:
-            return ""
-        return "in Python" if self._pure else here.form
+    def forms(self, here: _Here) -> dict[Part, str]:
+        """What its parts must be, each where it is logbus's."""
+        return {part: "in Python" if self.daemon.pure else here.forms[part] for part in self._parts}
 
     def version(self, here: _Here) -> str:
         """Whose versions count."""
@@ -98,7 +98,7 @@ def offered(bench: Bench) -> list[Job]:
     """A job for each that can be measured here."""
     here = _here(bench)
     return [
-        Job(each.family, each.variant, _run(bench, each, each.form(here)), each.daemon.does, each.version(here))
+        Job(each.family, each.variant, _run(bench, each, each.forms(here)), each.daemon.does, each.version(here))
         for each in _wanted(bench)
         if not each.lacks(here)
     ]
@@ -126,18 +126,18 @@ def _wanted(bench: Bench) -> list[_Wanted]:
 def _here(bench: Bench) -> _Here:
     names = [way.distribution for way in end_to_end.WAYS.values() if way.distribution]
     done = subprocess.run([str(bench.python), "-c", _ASK, *names], capture_output=True, text=True, check=True)
-    return _Here(json.loads(done.stdout), form_of(bench.python, bench.directory))
+    return _Here(json.loads(done.stdout), {part: form_of(bench.python, bench.directory, part) for part in PARTS})
 
 
-def _run(bench: Bench, wanted: _Wanted, form: str) -> Callable[[int], Sample]:
+def _run(bench: Bench, wanted: _Wanted, forms: Mapping[Part, str]) -> Callable[[int], Sample]:
     def run(number: int) -> Sample:
         with tempfile.TemporaryDirectory(prefix="d", dir=bench.directory) as directory:
-            return _sample(str(bench.python), wanted, Path(directory), form)
+            return _sample(str(bench.python), wanted, Path(directory), forms)
 
     return run
 
 
-def _sample(python: str, wanted: _Wanted, directory: Path, form: str) -> Sample:
+def _sample(python: str, wanted: _Wanted, directory: Path, forms: Mapping[Part, str]) -> Sample:
     """One sample, from a process of its own that leads a group: what it starts is ended with it, however it ends.
 
     Raises RuntimeError with what it said when it fails or takes too long.
@@ -147,7 +147,8 @@ def _sample(python: str, wanted: _Wanted, directory: Path, form: str) -> Sample:
         "variant": wanted.variant,
         "directory": str(directory),
         "records": wanted.records,
-        "form": form,
+        "form": forms.get("producers", ""),
+        "collector_form": forms.get("collectors", ""),
     }
     command = [python, "-m", "benchmarks.daemons", json.dumps(task)]
     with subprocess.Popen(

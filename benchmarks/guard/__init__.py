@@ -10,9 +10,9 @@ What is compared with ``baseline.json`` is the cost in *floors*: that of a log c
 the same interpreter. Another build of Python changes counts more than it changes ratios. Each minor version of Python
 has figures of its own.
 
-Log calls are counted in the form that the interpreter has, compiled or in Python, and the baseline says which it was:
-one is never compared with the other. Workloads whose names end in ``.python`` are in Python whatever is built; with
-``LOGBUS_PURE_PYTHON=1`` all are.
+Log calls, and a collector's way from a frame to lines of JSON, are counted in the form that the interpreter has,
+compiled or in Python, and the baseline says which it was: one is never compared with the other. Workloads whose names
+end in ``.python`` are in Python whatever is built; with ``LOGBUS_PURE_PYTHON=1`` all are.
 
 Instructions are not time. What they can't see is in docs/decisions/0015.
 """

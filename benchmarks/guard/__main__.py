@@ -30,7 +30,7 @@ BASELINE: Final = Path(__file__).with_name("baseline.json")
 _BUILD: Final = "`make install` builds the compiled part, where there is a compiler"
 _UPDATE: Final = "--update makes that the baseline"
 
-_COLUMNS: Final = "{:<22} {:>12} {:>8} {:>9} {:>8}  {}"
+_COLUMNS: Final = "{:<30} {:>12} {:>8} {:>9} {:>8}  {}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

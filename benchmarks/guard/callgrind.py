@@ -40,7 +40,7 @@ def available() -> bool:
 
 def environment() -> dict[str, str]:
     """The environment of what is measured: the same on every machine, but for where the loader finds its libraries, and
-    whether the compiled part of logbus is wanted.
+    whether the compiled parts of logbus are wanted.
     """
     names = ("PATH", "LD_LIBRARY_PATH", "VALGRIND_LIB", PURE_PYTHON)
     kept = {name: os.environ[name] for name in names if name in os.environ}

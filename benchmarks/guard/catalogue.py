@@ -8,11 +8,14 @@ process that is measured, so that this one needs nothing of logbus.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from benchmarks.compiled import Part
 
 #: The workload by which the others are measured.
 FLOOR: Final = "floor"
-#: What the name of a workload ends with whose log calls are in Python, whatever is built.
+#: What the name of a workload ends with that is in Python, whatever is built.
 _PYTHON: Final = ".python"
 #: By how much a workload may become dearer before the guard fails, as a share. Two runs of the same code differ by a
 #: hundredth of it. After a change elsewhere objects lie elsewhere in memory, which costs or saves up to a third of it.
@@ -22,14 +25,16 @@ TOLERANCE: Final = 0.02
 @dataclass(frozen=True, slots=True)
 class Workload:
     """``module`` has its function, named as the workload with ``_`` for ``.``; ``does`` says what a record goes
-    through. ``records`` are those of the shorter of the two measured runs. ``pure``: its log calls are in Python,
-    whatever is built here.
+    through. ``records`` are those of the shorter of the two measured runs. ``part`` is the compiled part that it
+    goes through where there is one; None: it is in Python in any case.
+    ``pure``: it is in Python, whatever is built here.
     """
 
     name: str
     module: str
     does: str
     records: int
+    part: Part | None = None
     tolerance: float = TOLERANCE
     pure: bool = False
 
@@ -40,18 +45,19 @@ class Workload:
 
     @property
     def in_python(self) -> Workload:
-        """The same with log calls in Python."""
+        """The same in Python."""
         return replace(self, name=self.name + _PYTHON, does="the same, in Python", pure=True)
 
 
-def _all(module: str, records: int, *workloads: tuple[str, str]) -> tuple[Workload, ...]:
-    return tuple(Workload(name, f"benchmarks.guard.{module}", does, records) for name, does in workloads)
+def _all(module: str, records: int, part: Part | None, *workloads: tuple[str, str]) -> tuple[Workload, ...]:
+    return tuple(Workload(name, f"benchmarks.guard.{module}", does, records, part) for name, does in workloads)
 
 
 _COMPILED: Final = (
     *_all(
         "producing",
         1000,
+        "producers",
         (FLOOR, "a log call of the standard library that a null handler sees"),
         ("handler", "LogbusHandler, into a buffer that nobody drains"),
         ("handler.drained", "the same, and the sender's work: taken, packed and framed"),
@@ -66,18 +72,25 @@ _COMPILED: Final = (
     *_all(
         "producing",
         5000,
+        "producers",
         ("suppressed", "a call that the level of its logger, set by a rule, suppresses"),
         ("loguru.suppressed", "the same with loguru, the direct way"),
     ),
     *_all(
         "collecting",
         1600,
-        ("collector.decode", "a frame checked and decoded"),
+        "collectors",
+        ("collector.decode", "a frame checked and decoded, as for a sink of JSON lines"),
         ("collector.redact", "the same, and redacted by the default rules"),
         ("collector.redact.new", "the same, each message for the first time"),
         ("collector.redact.fresh", "the same, and each URL with credentials that were never there before"),
         ("collector.encode", "the same, routed to one sink and encoded as JSON"),
         ("collector.turn", "all that a record costs the collector: from the frame to the file, ledger included"),
+    ),
+    *_all(
+        "collecting",
+        1600,
+        None,  # what is asked for here is a record's own values: see logbus.collectors.packed
         ("collector.filtered", "as collector.encode, for a sink whose condition a tenth of the records meets"),
         ("format.json", "encoding alone: JSON"),
         ("format.logfmt", "encoding alone: logfmt"),
@@ -86,7 +99,11 @@ _COMPILED: Final = (
     ),
 )
 #: Workloads of which there is one in Python too: what an installation without a compiler executes.
-_BOTH: Final = ("handler.drained", "lean.drained", "fast.drained")
+_BOTH: Final = (
+    *("handler.drained", "lean.drained", "fast.drained"),
+    *("collector.decode", "collector.redact", "collector.redact.new", "collector.redact.fresh"),
+    *("collector.encode", "collector.turn"),
+)
 WORKLOADS: Final = tuple(each for one in _COMPILED for each in ((one, one.in_python) if one.name in _BOTH else (one,)))
 
 

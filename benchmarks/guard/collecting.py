@@ -1,5 +1,8 @@
 """Workloads of the collector: frames of the reference records through one stage more each time, in one thread.
 
+Records stay in their frame where a collector with a sink of JSON lines would leave them there: where its part is
+compiled (:mod:`logbus.collectors.packed`), and nothing is asked of a record but its line.
+
 The frames are made once, all with times of their own, and handed to the receiver as a socket would. Behind it is what
 the collector itself does with a turn, and then what the thread of the sink does: one after the other, so that no
 two runs differ in who waited for whom.
@@ -20,12 +23,14 @@ import zmq
 from benchmarks.feed import FRAME_RECORDS
 from benchmarks.guard.prepared import Prepared
 from benchmarks.record import LOGGER, SITES, log_records
+from logbus.collectors.compiled import NATIVE
 from logbus.collectors.decode import Batch, decode
 from logbus.collectors.encode import Encoded
 from logbus.collectors.filter import SinkFilter
 from logbus.collectors.format import Formatter, make_formatter
 from logbus.collectors.format.syslog import make_syslog
 from logbus.collectors.ledger import Ledger
+from logbus.collectors.packed import Packed, unpack
 from logbus.collectors.receiver import Receiver
 from logbus.collectors.redaction.redact import Redactor
 from logbus.collectors.roll import Roll
@@ -45,28 +50,31 @@ _TURN_FRAMES: Final = 2
 _BEGUN_US: Final = 1_790_000_000_000_000
 _STEP_US: Final = 100
 
+#: What every record's URL has, and none that was redacted.
+_SECRET: Final = b":s3cr3t-"
+
 _SOURCE: Final = ["host", 7, "guarded", "benchmarks"]
 _PRODUCER: Final = bytes(range(1, 17))
 
 
 def collector_decode(_: Path) -> Prepared:
     """Frames, checked and decoded."""
-    return _staged(lambda batch: None)
+    return _staged(lambda batch: None, lambda batch: _lines_are_whole(batch, redacted=False))
 
 
 def collector_redact(_: Path) -> Prepared:
     """The same, redacted."""
-    return _staged(Redactor().redact)
+    return _staged(Redactor().redact, _lines_are_whole)
 
 
 def collector_redact_new(_: Path) -> Prepared:
     """The same with messages that redaction sees for the first time, each of them."""
-    return _staged(Redactor().redact, payloads=_payloads(" ({})"))
+    return _staged(Redactor().redact, _lines_are_whole, payloads=_payloads(" ({})"))
 
 
 def collector_redact_fresh(_: Path) -> Prepared:
     """The same with URLs, too, whose credentials nobody has seen before: those of a session for each request."""
-    return _staged(Redactor().redact, payloads=_payloads(" ({})", "session-{}-user"))
+    return _staged(Redactor().redact, _lines_are_whole, payloads=_payloads(" ({})", "session-{}-user"))
 
 
 def collector_encode(_: Path) -> Prepared:
@@ -137,6 +145,8 @@ class _Turns:
         self._writer = writer = Writer(sink, self._ledger, complain=_fail)
         destination = Destination(sink, SinkFilter(), make_formatter("json"))
         self._router = Router([Route.of(destination, writer, None)])
+        self._receiver.takes_rows = lambda: self._router.takes_rows
+        self._last: Batch | None = None
         # As Writer.start() and its thread begin, but for the thread.
         writer.open()
         writer._books.enter(sink)
@@ -152,6 +162,7 @@ class _Turns:
                 if isinstance(batch, Batch):
                     self._roll.enter(change, batch)
                     batches.append(batch)
+                    self._last = batch
             deliveries = self._router.enter(change, batches)
         for delivery in deliveries:
             delivery.hand_over()
@@ -159,34 +170,57 @@ class _Turns:
             self._writer._courier.deliver()
 
     def written(self) -> int:
-        """Lines in the file, if the ledger says the same of every stage."""
+        """Lines in the file, if the ledger says the same of every stage, and records came there as they should."""
         [worker] = self._ledger.workers.values()
         row = self._writer.row
-        lines = self._path.read_bytes().count(b"\n")
-        return lines if worker.collected == row.offered == row.delivered == lines else -1
+        data = self._path.read_bytes()
+        lines = data.count(b"\n")
+        whole = _in_its_form(self._last) and _SECRET not in data
+        return lines if whole and worker.collected == row.offered == row.delivered == lines else -1
 
 
 def _fail(text: str) -> None:
     raise RuntimeError(text)
 
 
+def _in_its_form(batch: Batch | None) -> bool:
+    """Whether a batch's records are in their frame, or none ever is, since nothing is compiled."""
+    return (isinstance(batch, Packed) and batch.rows is not None) == (NATIVE is not None)
+
+
+def _lines_are_whole(batch: Batch, *, redacted: bool = True) -> bool:
+    """Whether a batch has the form that it should have, and a line for each record, with or without its password."""
+    lines = make_formatter("json").encode(batch)
+    secrets = 0 if redacted else FRAME_RECORDS
+    return _in_its_form(batch) and (lines.count(b"\n"), lines.count(_SECRET)) == (FRAME_RECORDS, secrets)
+
+
 def _staged(
     stage: Callable[[Batch], object],
-    whole: Callable[[], bool] = lambda: True,
+    whole: Callable[[Batch], bool],
+    *,
     payloads: Sequence[bytes] | None = None,
+    by_site: bool = True,
 ) -> Prepared:
-    """Each frame through the checks and the decoder, then a stage; ``whole``: whether it gave what it should."""
+    """Each frame through the checks and the decoder, then a stage; ``whole``: whether the last was what it should be.
+
+    ``by_site``: whether nobody asks for more of a record than its call site and its line.
+    """
     frames = _numbered(payloads or _payloads())
     done = [0]
+    last: list[Batch] = []
 
     def run(count: int) -> None:
+        batch = None
         for _ in range(count // FRAME_RECORDS):
             header, payload = unpack_frame(next(frames))
-            batch = decode(header, payload)
+            batch = (unpack(header, payload) if by_site else None) or decode(header, payload)
             stage(batch)
-            done[0] += len(batch.records)
+            done[0] += batch.count
+        if batch is not None:
+            last[:] = [batch]
 
-    return Prepared(run, lambda: done[0] if whole() else -1)
+    return Prepared(run, lambda: done[0] if last and whole(last[0]) else -1)
 
 
 def _chosen(taken: SinkFilter, lines: int) -> Prepared:
@@ -203,7 +237,11 @@ def _chosen(taken: SinkFilter, lines: int) -> Prepared:
         encoded = Encoded(formatter, batch, alone=True)
         last[0] = encoded.whole if chosen is None else b"".join(encoded.pick(chosen))
 
-    return _staged(stage, lambda: last[0].count(b"\n") == lines)
+    def whole(batch: Batch) -> bool:
+        right = not taken.by_site or _in_its_form(batch)
+        return right and (last[0].count(b"\n"), last[0].count(_SECRET)) == (lines, 0)
+
+    return _staged(stage, whole, by_site=taken.by_site)
 
 
 def _encoded(formatter: Formatter) -> Prepared:

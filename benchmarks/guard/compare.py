@@ -3,8 +3,8 @@
 Compared is the cost in floors. A workload that is dearer than before by more than its tolerance fails the guard; so
 does one that leaves more behind for the garbage collector, since nobody collects garbage while instructions are
 counted; one that wakes another thread more often, which is few instructions and much of the kernel's time; and one that
-the baseline has and that can't be measured any more. So does one that has no baseline of its kind: log calls that are
-compiled and log calls in Python are not compared with one another. One that has become cheaper passes, and
+the baseline has and that can't be measured any more. So does one that has no baseline of its kind: what is compiled and
+what is in Python are not compared with one another. One that has become cheaper passes, and
 wants the baseline to follow: what was gained could be lost again unseen.
 """
 
@@ -35,7 +35,7 @@ class Figure:
 
     ``instructions`` are None where time was measured, ``floors`` is by the floor of the same run, ``watched`` is how
     many objects a record leaves that the garbage collector has to watch, ``woken`` how often it wakes another thread
-    (None where nobody counted). ``compiled``: whether the compiled part of logbus was loaded.
+    (None where nobody counted). ``compiled``: whether it goes through a compiled part of logbus.
     """
 
     instructions: float | None

@@ -4,10 +4,10 @@ Families and the variants that other modules look for by name (:mod:`benchmarks.
 
 - ``producer``: one log call in the process that makes it. ``null`` is the floor; ``handler``, ``lean`` and ``fast`` are
   logbus's, and the same with :data:`IN_PYTHON`; every peer has a name of its own.
-- ``collector``: pre-serialised records to one file. ``logbus`` redacts by default rules, ``logbus_fresh`` what never
-  repeats, ``logbus_bare`` not at all.
+- ``collector``: pre-serialised records to one file. ``logbus`` redacts by default rules, and the same with
+  :data:`IN_PYTHON`; ``logbus_fresh`` what never repeats, ``logbus_bare`` not at all.
 - ``end_to_end``: from the calls of four real workers to one file, all processes. ``handler`` and ``fast`` are logbus's,
-  and the same with :data:`IN_PYTHON`.
+  and the same with :data:`IN_PYTHON`, workers and collector.
 - ``memory``: one worker's, part by part. ``worker`` is the one that is judged, and the same with :data:`IN_PYTHON`.
 - ``workers``, ``sinks``, ``sizes``, ``flood``, ``idle``: growth; a variant is the number (``"64"``, ``"64 KiB"``).
 - ``stalls``: a call's latency by the collector's state (``handler: serving``, ``handler: stopped``, …).
@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
-#: What the name of a variant of logbus ends with whose log calls are not compiled.
+#: What the name of a variant of logbus ends with of which nothing is compiled.
 IN_PYTHON: Final = ", in Python"
 
 

@@ -220,9 +220,16 @@ def _built(interpreter: Row) -> str:
     """An interpreter, and whether it was optimized when it was built."""
     optimized = "with" if interpreter["pgo"] else "without"
     linked = ", with LTO" if interpreter["lto"] else ""
+    calls, collector = interpreter["log_calls"], interpreter.get("collector")
+    if collector is None:  # a document from before it had a form
+        forms = f"log calls of logbus are {calls}"
+    elif collector == calls:
+        forms = f"log calls and collector of logbus are {calls}"
+    else:
+        forms = f"log calls of logbus are {calls}, its collector is {collector}"
     return (
         f"Python {interpreter['python']}, built {optimized} profile-guided optimization{linked} by"
-        f" {interpreter['compiler']}; log calls of logbus are {interpreter['log_calls']}, unless a row says otherwise"
+        f" {interpreter['compiler']}; {forms}, unless a row says otherwise"
     )
 
 

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from benchmarks import daemons
-from benchmarks.compiled import form_of
-from benchmarks.daemons import offer
+from benchmarks.compiled import PARTS, form_of
+from benchmarks.daemons import collector, end_to_end, offer
 from benchmarks.service import environment
 from benchmarks.suite.job import Bench
 from benchmarks.suite.sample import Sample
 from scripts.servers import place
 from tests.eventually import eventually
-from tests.forms import needs_compiled
+from tests.forms import needs_compiled, needs_lines
 
 
 def group_lives(group: int) -> bool:
@@ -59,15 +59,24 @@ def take(bench: Bench) -> Take:
     return taken
 
 
-@pytest.mark.parametrize("variant", ["logbus_bare", "logbus_fresh", "multiprocessing.Queue + QueueListener"])
-def test_a_collector_that_is_fed_has_every_figure(take: Take, variant: str) -> None:
-    """CPU, pace and memory of its process, the floor beside its CPU, and nothing lost."""
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "logbus",
+        pytest.param("logbus, in Python", marks=needs_lines),
+        *("logbus_bare", "logbus_fresh", "multiprocessing.Queue + QueueListener"),
+    ],
+)
+def test_a_collector_that_is_fed_has_every_figure(bench: Bench, take: Take, variant: str) -> None:
+    """CPU, pace and memory of its process, the floor beside its CPU, its form if it is ours, and nothing lost."""
     sample = take(f"collector/{variant}")
 
     assert (sample.lost, sample.records) == (0, 400)
     assert set(sample.figures) == {"process_us", "records_per_s", "rss_mib"}
     assert min(sample.figures.values()) > 0
     assert set(sample.ratios) == {"process_us"}
+    here = form_of(bench.python, bench.directory, "collectors") if variant.startswith("logbus") else ""
+    assert sample.notes == ("in Python" if variant.endswith("in Python") else here)
 
 
 def test_the_cookbook_server_has_every_figure(take: Take) -> None:
@@ -86,15 +95,18 @@ def test_a_daemon_that_is_fed_takes_every_record(take: Take, variant: str) -> No
     "variant", ["handler", pytest.param("handler, in Python", marks=needs_compiled), "loguru enqueue"]
 )
 def test_the_whole_way_has_every_figure(bench: Bench, take: Take, variant: str) -> None:
-    """Four real workers' part and the collector's are in the sum, and each record is in the file."""
+    """Four real workers' part and the collector's are in the sum, both are of the row's form, and each record is in the
+    file.
+    """
     sample = take(f"end_to_end/{variant}")
 
     assert (sample.lost, sample.records) == (0, 400)
     assert min(sample.figures.values()) > 0
     parts = sample.figures["workers_us"] + sample.figures["receiver_us"]
     assert sample.figures["process_us"] == pytest.approx(parts)
-    forms = {"handler": form_of(bench.python, bench.directory), "handler, in Python": "in Python", "loguru enqueue": ""}
-    assert sample.notes == forms[variant]
+    calls, lines = (form_of(bench.python, bench.directory, part) for part in PARTS)
+    here = calls if calls == lines else f"log calls {calls}, collector {lines}"
+    assert sample.notes == {"handler": here, "handler, in Python": "in Python", "loguru enqueue": ""}[variant]
 
 
 @needs_compiled
@@ -104,6 +116,18 @@ def test_workers_of_another_form_have_no_figure(bench: Bench, monkeypatch: pytes
     monkeypatch.setattr(offer, "environment", lambda directory: environment(directory, pure=True))
     with pytest.raises(RuntimeError, match="expected workers whose log calls are compiled, found"):
         job.run(0)
+
+
+@pytest.mark.parametrize("variant", ["logbus", "logbus_bare"])
+def test_a_collector_of_another_form_has_no_figure(variant: str, bench: Bench) -> None:
+    """Where the row says one form and what the collector has loaded is the other, the run is an error that says so."""
+    here = form_of(bench.python, bench.directory, "collectors")
+    other = "compiled" if here == "in Python" else "in Python"
+    complaint = f"expected a collector that is {other}, found that it is {here}"
+    with pytest.raises(RuntimeError, match=complaint):
+        collector.measure(variant, bench.place("fed"), 400, other)
+    with pytest.raises(RuntimeError, match=complaint):
+        end_to_end.measure("handler", bench.place("logged"), 400, form_of(bench.python, bench.directory), other)
 
 
 def test_what_a_sample_has_started_ends_with_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import delivery, proxied
+from benchmarks.compiled import form_of
 from benchmarks.gates import GATES
 from benchmarks.pipeline import TINY
 from benchmarks.ways import WAYS
@@ -53,6 +54,7 @@ def test_the_benchmark_of_the_pipeline_gives_every_figure(unmeasured: None, tmp_
         assert all(figure["median"] > 0 for figure in found.values()), found
     [bound] = document["bounds"]
     assert f"{'held' if bound['held'] else 'MISSED':6} {bound['what']}" in said
+    assert f"; collectors are {form_of(Path(sys.executable), tmp_path, 'collectors')}\n" in said
 
 
 def test_the_benchmark_of_delivery_gives_every_figure(unmeasured: None, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import msgpack
 import pytest
 
 from benchmarks import daemons
-from benchmarks.daemons import collector, fluent_bit, lines, logbus, rsyslog
+from benchmarks.compiled import Form
+from benchmarks.daemons import collector, fluent_bit, lines, logbus, offer, rsyslog
 from benchmarks.daemons.collector import DAEMONS, judge
 from benchmarks.daemons.end_to_end import WAYS
 from benchmarks.daemons.lines import Lines
@@ -20,6 +21,7 @@ from logbus.collectors.redaction.redact import _TEXTS_KEPT
 from scripts.servers import place
 
 LINE = b'{"request_id": "req-1", "proxy_url": "http://user1:***@proxy"}\n'
+FORMS = ("compiled", "in Python")
 OPEN = LINE.replace(b"***", b"s3cr3t-01")
 
 
@@ -98,6 +100,47 @@ def test_what_is_not_here_is_named_with_its_reason(tmp_path: Path, nothing_here:
         "no fluent-bit on PATH",
         "fluent-logger is not installed",
     )
+
+
+@pytest.mark.parametrize("calls", FORMS)
+@pytest.mark.parametrize("lines", FORMS)
+def test_the_rows_in_python_are_where_there_is_another_form(
+    calls: Form, lines: Form, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each where one of the parts that it is of is compiled; else it would be the row beside it a second time."""
+    forms = {"producers": calls, "collectors": lines}
+    monkeypatch.setattr(offer, "form_of", lambda python, directory, part: forms[part])
+    left_out = {name: reason for name, reason in daemons.skipped(bench(tmp_path, "full")).items() if "Python" in reason}
+
+    own = {"collector/logbus, in Python"} if lines == "in Python" else set()
+    whole = {f"end_to_end/{name}, in Python" for name in ("handler", "fast")}
+    assert left_out == dict.fromkeys(
+        own | (whole if calls == lines == "in Python" else set()),
+        "nothing is compiled here: all of logbus is in Python",
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "variant", "forms"),
+    [
+        ("collector", "logbus", {"collectors": "compiled"}),
+        ("collector", "logbus, in Python", {"collectors": "in Python"}),
+        ("collector", "logbus_bare", {"collectors": "compiled"}),
+        ("collector", "logbus_fresh", {"collectors": "compiled"}),
+        ("collector", "cookbook socket server", {}),
+        ("end_to_end", "fast", {"producers": "in Python", "collectors": "compiled"}),
+        ("end_to_end", "fast, in Python", {"producers": "in Python", "collectors": "in Python"}),
+        ("end_to_end", "loguru enqueue", {}),
+    ],
+)
+def test_a_row_names_the_form_of_each_of_its_parts(
+    family: str, variant: str, forms: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this interpreter has, or Python; and of who is not logbus's nothing."""
+    [wanted] = [
+        each for each in offer._wanted(bench(tmp_path, "full")) if (each.family, each.variant) == (family, variant)
+    ]
+    assert wanted.forms(offer._Here({}, {"producers": "in Python", "collectors": "compiled"})) == forms
 
 
 def test_the_module_for_zeromq_is_missed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

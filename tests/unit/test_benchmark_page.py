@@ -125,6 +125,28 @@ def test_what_is_in_python_is_ours_and_says_so() -> None:
     assert row(text, "**logbus: FastLogger, fast** ")[-1] == "compiled"
 
 
+def test_a_collector_in_python_is_ours_and_is_not_judged() -> None:
+    """Its row is in bold and says its form; the promises of row 2 are of the compiled one beside it."""
+    made = results()
+    for name, form, cost in (("logbus", "compiled", 2.0), ("logbus, in Python", "in Python", 9.0)):
+        made.take(0, Sample("collector", name, {"process_us": cost}, {"process_us": 5.0}, 10, 0, form))
+    made.jobs = [*made.jobs, Job("collector", "logbus, in Python", lambda number: [], "redacts")]
+    found = {**document(), **json.loads(json.dumps(made.document()))}
+    assert row(tables.receivers(found), "**logbus, in Python**")[-1] == "redacts; in Python"
+    assert row(tables.receivers(found), "**logbus** ")[-1] == "compiled"
+    assert row(tables.promises(found["goals"]), "2      | collector, default redaction")[4] == "0.40 floors (one round)"
+
+
+def test_the_forms_of_an_interpreter_are_named() -> None:
+    """What its log calls are and what its collector is; a document from before that was told says the first alone."""
+    found = document()
+    assert "; log calls of logbus are compiled, unless a row says otherwise" in tables.machine(found)
+    found["machine"]["peers"] = {**found["machine"]["peers"], "collector": "in Python"}
+    assert "; log calls of logbus are compiled, its collector is in Python, unless" in tables.machine(found)
+    found["machine"]["peers"]["collector"] = "compiled"
+    assert "; log calls and collector of logbus are compiled, unless" in tables.machine(found)
+
+
 def test_what_a_record_costs_a_crowd_stands_on_the_page() -> None:
     """That it costs more at one rate of all workers together is said with its figure, or that nobody measured it."""
     made = results()

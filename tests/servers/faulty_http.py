@@ -98,7 +98,8 @@ class FaultyHttp:
 
     def report(self) -> dict[str, Any]:
         """Counts: ``requests`` that were read, ``accepted``, ``records`` (lines) of these, ``muted`` (requests
-        that were read and get no answer), ``connections`` and how many of them are ``open``, ``trapped``.
+        that were read and get no answer), ``connections``, ``trapped``. ``open``: whether the connection of the last
+        request still is.
 
         ``statuses`` says how many answers had which code, ``sizes`` the lines of each request, and ``last`` is the head
         of the last one: ``method``, ``path``, ``headers`` with names in lower case.
@@ -147,6 +148,7 @@ class _Server:
         self.sizes: list[int] = []
         self.last: dict[str, Any] = {}
         self.connections: set[socket.socket] = set()
+        self.latest: socket.socket | None = None
         self.over = threading.Event()
         self.port = port
         self.listener: socket.socket | None = None
@@ -174,7 +176,7 @@ class _Server:
     def report(self) -> dict[str, Any]:
         with self.lock:
             names = ("requests", "accepted", "records", "muted", "connections", "trapped")
-            counts = {name: self.counts[name] for name in names} | {"open": len(self.connections)}
+            counts = {name: self.counts[name] for name in names} | {"open": self.latest in self.connections}
             return {**counts, "statuses": dict(self.statuses), "sizes": list(self.sizes), "last": self.last}
 
     def order(self, order: dict[str, Any]) -> None:
@@ -241,6 +243,7 @@ class _Server:
         length = int(headers.get("content-length", "0"))
         with self.lock:
             self.last = {"method": first[0], "path": first[1], "headers": headers}
+            self.latest = connection
             program = self.programs.pop(0) if self.programs else self.program
         do = program.get("do")
         if do == "hang":

@@ -79,7 +79,7 @@ compression = "gz"                         # or "zst"; without it rotated files 
 # What waits for a sink in memory, and what happens when that is full: "block" has the collector read less, so that the
 # workers' buffers take over, "drop_newest", "drop_oldest", "shed_lowest" drop records and count them. A file blocks,
 # a console drops what comes; syslog and http drop the lowest levels first.
-#queue.max_bytes = "8 MiB"
+#queue.max_bytes = "4 MiB"
 #queue.on_full = "block"
 
 # A syslog daemon or server: "/dev/log", "unix:///path", "udp://host:514", "tcp://host:601", "tls://host:6514".

@@ -76,6 +76,7 @@ class Queue(Table):
 class FileQueue(Queue):
     """What waits for a file; when it is full the collector reads less, so that the workers' buffers take over."""
 
+    max_bytes: QueueBytes = Field(default="4 MiB", description=A_QUEUE)
     on_full: OnFull = Field(default="block", description=ON_FULL)
 
 

@@ -13,36 +13,57 @@
 /* ── bytes that grow ───────────────────────────────────────────────────────────────────────────────────────────── */
 
 typedef struct {
-    PyObject *bytes; /* a bytes object of `room` */
+    unsigned char *bytes;
     unsigned char *at;
     unsigned char *end;
 } sheet;
 
-static int begin_sheet(sheet *sheet, Py_ssize_t room)
+#define LEAST_ROOM (64 * 1024)
+/* Bytes of a sheet that is kept for the next frame. What is written leaves it as an object of just its size: lines wait
+ * in queues, and objects that were cut to their size would leave holes between them. */
+#define MOST_KEPT (2 * 1024 * 1024)
+
+/* The one that is kept; NULL while it is in use. */
+static sheet blank;
+
+static sheet begin_sheet(void)
 {
-    sheet->bytes = PyBytes_FromStringAndSize(NULL, room);
-    if (sheet->bytes == NULL)
-        return -1;
-    sheet->at = (unsigned char *)PyBytes_AS_STRING(sheet->bytes);
-    sheet->end = sheet->at + room;
-    return 0;
+    sheet taken = blank;
+    taken.at = taken.bytes;
+    memset(&blank, 0, sizeof blank);
+    return taken;
+}
+
+/* What was written, as bytes (NULL with an exception), or nothing but the end. */
+static PyObject *end_sheet(sheet *sheet, int whole)
+{
+    PyObject *written =
+        whole ? PyBytes_FromStringAndSize((char *)sheet->bytes, sheet->bytes ? sheet->at - sheet->bytes : 0) : NULL;
+    if (blank.bytes == NULL && sheet->bytes != NULL && sheet->end - sheet->bytes <= MOST_KEPT)
+        blank = *sheet;
+    else
+        PyMem_RawFree(sheet->bytes);
+    return written;
 }
 
 static int widen(sheet *sheet, size_t more)
 {
-    unsigned char *start = (unsigned char *)PyBytes_AS_STRING(sheet->bytes);
-    size_t written = (size_t)(sheet->at - start), room = (size_t)(sheet->end - start);
+    size_t written = sheet->bytes ? (size_t)(sheet->at - sheet->bytes) : 0;
+    size_t room = sheet->bytes ? (size_t)(sheet->end - sheet->bytes) : LEAST_ROOM;
     if (more > PY_SSIZE_T_MAX / 4 - written) {
         PyErr_NoMemory();
         return -1;
     }
     while (room - written < more)
         room *= 2;
-    if (_PyBytes_Resize(&sheet->bytes, (Py_ssize_t)room) < 0)
+    unsigned char *bytes = PyMem_RawRealloc(sheet->bytes, room);
+    if (bytes == NULL) {
+        PyErr_NoMemory();
         return -1;
-    start = (unsigned char *)PyBytes_AS_STRING(sheet->bytes);
-    sheet->at = start + written;
-    sheet->end = start + room;
+    }
+    sheet->bytes = bytes;
+    sheet->at = bytes + written;
+    sheet->end = bytes + room;
     return 0;
 }
 
@@ -444,20 +465,15 @@ PyObject *lc_encode(PyObject *object, PyObject *const *args, Py_ssize_t count)
         cells *= 2;
     task.mask_of_common = cells - 1;
     task.common = PyMem_RawCalloc(cells, sizeof *task.common);
-    sheet sheet = {NULL, NULL, NULL};
+    sheet sheet = begin_sheet();
     int done = -1;
     if (task.common == NULL)
         PyErr_NoMemory();
-    else if (begin_sheet(&sheet, self->frame.len * 2 + 1024) == 0)
+    else
         done = put_lines(&sheet, &task, chosen);
     for (uint64_t at = 0; task.common != NULL && at < cells; at++)
         Py_XDECREF(task.common[at].both);
     PyMem_RawFree(task.common);
     Py_XDECREF(chosen);
-    if (done == 0)
-        done = _PyBytes_Resize(&sheet.bytes, (char *)sheet.at - PyBytes_AS_STRING(sheet.bytes));
-    if (done == 0)
-        return sheet.bytes;
-    Py_XDECREF(sheet.bytes);
-    return NULL;
+    return end_sheet(&sheet, done == 0);
 }

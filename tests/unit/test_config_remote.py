@@ -306,7 +306,7 @@ def test_a_queue_is_for_every_sink(write: Write) -> None:
     ]
     found = load(write({"sinks": sinks}), {}, {}).sinks
     assert [(sink.queue.on_full, sink.queue.max_bytes) for sink in found] == [
-        ("block", "8 MiB"),
+        ("block", "4 MiB"),
         ("drop_newest", "8 MiB"),
         ("shed_lowest", "1 MiB"),
     ]

@@ -37,7 +37,7 @@ def test_every_setting_is_there() -> None:
             "rotation": [],
             "retention": [],
             "compression": None,
-            "queue": {"max_bytes": "8 MiB", "on_full": "block"},
+            "queue": {"max_bytes": "4 MiB", "on_full": "block"},
         }
     ]
     assert found["bus"] == {"endpoint": None, "control": None, "durability": "none", "allow": []}

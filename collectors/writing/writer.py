@@ -48,7 +48,7 @@ AGAIN_S: Final = 0.5
 #: Seconds between looks at a sink to which nothing comes: a file that was moved is noticed by then.
 LOOK_S: Final = 1.0
 
-_FILE: Final = Terms()
+_FILE: Final = Terms(queue_bytes=4 * 1024 * 1024)
 
 
 class Writer:

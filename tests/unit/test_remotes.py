@@ -227,7 +227,7 @@ def test_a_queue_is_a_term_of_every_sink(tmp_path: Path) -> None:
     """A file blocks and a console drops what comes, unless they are told otherwise; another queue is another writer."""
     file, console = {"type": "file", "path": str(tmp_path / "f")}, {"type": "console"}
     queue = {"queue": {"max_bytes": "1 MiB", "on_full": "shed_lowest"}}
-    assert made(file, tmp_path).terms == Terms()
+    assert made(file, tmp_path).terms == Terms(queue_bytes=4 << 20)
     assert made(console, tmp_path).terms == Terms(on_full="drop_newest")
     for sink in (file, console):
         assert made({**sink, **queue}, tmp_path).terms == Terms(queue_bytes=1 << 20, on_full="shed_lowest")

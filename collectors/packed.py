@@ -22,7 +22,6 @@ from logbus.wire import Header
 if TYPE_CHECKING:
     from logbus.collectors._native import Rows
 
-
 #: The share of unusual records beyond which a frame is Python's as a whole: one by one they cost more than together.
 STRANGE: Final = 0.5
 
@@ -112,7 +111,7 @@ class Packed(Batch):
     def take_strange(self) -> list[Record]:
         """Decodes the records that are Python's and were not before; returns all of them.
 
-        Raises WireError and msgspec's errors on one that nobody takes.
+        Raises WireError on one that nobody takes.
         """
         assert self.rows is not None
         found = {at: data for at, data in self.rows.unusual().items() if at not in self._strange}

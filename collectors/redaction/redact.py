@@ -75,8 +75,6 @@ _TEXT_CHARS: Final = 512
 
 #: Keys under which a pair stands as two: its key under the one, its value under the other.
 _NAMED: Final = (("name", "value"), ("key", "value"), ("header", "value"), ("Name", "Value"), ("Key", "Value"))
-
-
 #: Keys whose value another field may be the name of, and what the compiled part is told of keys.
 _VALUES: Final = frozenset(value for _, value in _NAMED)
 _VERDICTS: Final = {Verdict.PLAIN: 0, Verdict.SECRET: 1, Verdict.UNLESS_NUMBER: 2}

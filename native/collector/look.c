@@ -75,7 +75,7 @@ PyObject *lc_leave_out(PyObject *object, PyObject *wanted)
     Py_RETURN_NONE;
 }
 
-PyObject *lc_keys(PyObject *object, PyObject *Py_UNUSED(unused))
+PyObject *lc_fields(PyObject *object, PyObject *Py_UNUSED(unused))
 {
     lc_rows *self = (lc_rows *)object;
     PyObject *found = PyList_New(self->keys.count);

@@ -63,7 +63,7 @@ static PyObject *sites_of(PyObject *object, PyObject *Py_UNUSED(unused))
 static PyMethodDef methods[] = {
     {"sites", sites_of, METH_NOARGS, "The call site of each record; that of an unusual one is not known, and 0."},
     {"leave_out", lc_leave_out, METH_O, "Empties the records of call sites that nobody wants."},
-    {"fields", lc_keys, METH_NOARGS, "The keys of the records, each once."},
+    {"fields", lc_fields, METH_NOARGS, "The keys of the records, each once."},
     {"judge", lc_judge, METH_O, "Takes what redaction says of each key: a byte."},
     {"unusual", lc_unusual, METH_NOARGS, "The bytes of the records that are Python's, by their places."},
     {"look", lc_look, METH_O, "The texts of which nobody has said yet what becomes of them, joined by newlines."},

@@ -118,7 +118,7 @@ lc_kind lc_scalar(const unsigned char **at, const unsigned char *end, lc_value *
 /* ── look.c: redaction ─────────────────────────────────────────────────────────────────────────────────────────── */
 
 PyObject *lc_leave_out(PyObject *self, PyObject *wanted);
-PyObject *lc_keys(PyObject *self, PyObject *unused);
+PyObject *lc_fields(PyObject *self, PyObject *unused);
 PyObject *lc_judge(PyObject *self, PyObject *verdicts);
 PyObject *lc_unusual(PyObject *self, PyObject *unused);
 PyObject *lc_look(PyObject *self, PyObject *memo);
